@@ -1,0 +1,53 @@
+# One verb per need; `make` alone prints the list. Everything is installed into .venv from requirements.lock.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup run test itest check fix proto peers lock cov clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
+
+setup: $(STAMP) ## environment with locked development dependencies
+
+$(STAMP): requirements.lock pyproject.toml hatch_build.py proto/generate.py $(wildcard proto/llmsidecar/v1/*.proto)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: none of python3, python3.11-3.13 is" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: setup ## the demo; with CONFIG=FILE the daemon
+	@exec $(if $(CONFIG),$(BIN)/sidecar run --config $(CONFIG),$(BIN)/sidecar demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS)))
+
+test: setup ## every test that needs only PyPI
+	@$(BIN)/python -m pytest -q -m "not itest" $(ARGS)
+
+itest: setup ## tests against real peers: grpcurl, Jaeger, llama-server; a missing one skips with its reason
+	@$(BIN)/python -m pytest -q -m itest $(ARGS)
+
+peers: setup ## build and install the real peers of itest
+	@$(BIN)/python -m tests.itest.peers
+
+check: setup ## format, lint, strict types, import directions, schema; changes nothing
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/python -m mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python proto/check.py
+
+fix: setup ## format and autofix
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+proto: setup ## generate the Python of the schema into build/proto
+	@$(BIN)/python proto/generate.py build/proto
+
+lock: ## pin every dependency with hashes (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--group dev --extra cli --extra client pyproject.toml -o requirements.lock
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis

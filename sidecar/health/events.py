@@ -1,0 +1,74 @@
+"""Health events: one change of an endpoint's or a service's state, with reason and time.
+
+Out:     what the ledger returns, the admin stream carries, metrics count and the log tells.
+Units:   `until` and `now` are monotonic seconds; whoever shows them turns them into wall time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidecar.terms import EndpointKey
+
+
+@dataclass(frozen=True, slots=True)
+class Ejected:
+    key: EndpointKey
+    reason: str  # consecutive_failures, failure_percentage, probation_failed, retry_after, manual
+    failure_percentage: float
+    requests: int  # seen in the window
+    multiplier: int  # k of this ejection
+    until: float | None  # None: until it is restored by hand
+    enforced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    key: EndpointKey
+    reason: str  # ejection_ended, probation_passed, retry_after_ended, manual
+
+
+@dataclass(frozen=True, slots=True)
+class Probation:
+    key: EndpointKey
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeChanged:
+    key: EndpointKey
+    healthy: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceUnavailable:
+    service: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRecovered:
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointAdded:
+    key: EndpointKey
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRemoved:
+    key: EndpointKey
+
+
+HealthEvent = (
+    Ejected
+    | Returned
+    | Probation
+    | ProbeChanged
+    | ServiceUnavailable
+    | ServiceRecovered
+    | EndpointAdded
+    | EndpointRemoved
+)

@@ -1,0 +1,180 @@
+"""The policy as the running system reads it: frozen, complete (every default filled in), numbered.
+
+In:      built by sidecar.policy.build from a checked Policy message.
+Out:     Snapshot; a request keeps the one it began with.
+Units:   seconds, bytes; percentages stay 0..100 where Envoy's formulas use them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sidecar.terms import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Where a secret is; exactly one is set. Its repr never shows a literal."""
+
+    env: str | None = None
+    file: str | None = None
+    literal: str | None = None
+
+    def __repr__(self) -> str:
+        if self.literal is not None:
+            return "Secret(literal=…)"
+        return f"Secret(env={self.env!r})" if self.env else f"Secret(file={self.file!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A header that the sidecar sets: `authorization` with the scheme `Bearer `, or another."""
+
+    header: str
+    prefix: str
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A service's base URL, taken apart."""
+
+    scheme: str  # http, https
+    host: str  # without brackets
+    port: int
+    path: str  # without a slash at its end; may be empty
+    authority: str  # for the Host field: default port left out
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    ca_file: str = ""
+    server_name: str = ""
+    client_cert_file: str = ""
+    client_key_file: str = ""
+    insecure_skip_verify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    connect: float = 5.0
+    first_packet: float = 30.0
+    idle: float = 60.0
+    total: float = 600.0
+    response: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class PassiveHealth:
+    failure_percentage_threshold: float = 50.0
+    interval: float = 1.0
+    minimum_requests: int = 5
+    window: float = 10.0
+    consecutive_failures: int = 5
+    base_ejection_time: float = 30.0
+    max_ejection_time: float = 300.0
+    ejection_jitter: float = 10.0
+    max_ejection_percent: float = 100.0
+    probation_requests: int = 1
+    ramp: float = 10.0
+    enforce: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveHealth:
+    path: str = "/health"
+    interval: float = 5.0
+    timeout: float = 1.0
+    unhealthy_threshold: int = 3
+    healthy_threshold: int = 2
+    expected_statuses: tuple[tuple[int, int], ...] = ((200, 299),)  # inclusive ranges
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    name: str
+    url: Url
+    endpoints: tuple[Address, ...] = ()  # empty: resolve url.host
+    dialect: str = "openai"
+    model: str | None = None
+    models: Mapping[str, str] | None = None
+    credential: Credential | None = None
+    set_headers: tuple[tuple[str, str], ...] = ()  # names in lower case
+    remove_headers: frozenset[str] = frozenset()  # names in lower case
+    tls: Tls = Tls()
+    timeouts: Timeouts = Timeouts()
+    first_packet_is: str | None = None  # content, event, body, headers; None: by the path
+    passive_health: PassiveHealth = PassiveHealth()
+    active_health: ActiveHealth | None = None
+    load_balancing: str = "least_request"
+    max_concurrency: int | None = None
+
+    def model_for(self, asked: str | None) -> str | None:
+        """What to rewrite the request's model to; None: leave it as it is."""
+        if self.model:
+            return self.model
+        if self.models and asked is not None:
+            return self.models.get(asked)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryBudget:
+    budget_percent: float = 20.0
+    min_retry_concurrency: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    name: str  # `/v1#0`: path prefix and place in the list
+    services: tuple[str, ...]
+    path_prefix: str = "/v1"
+    models: tuple[str, ...] = ()  # globs
+    headers: tuple[tuple[str, str], ...] = ()  # names in lower case
+    fallback_on: frozenset[str] = frozenset()
+    max_attempts: int = 4
+    retries_per_service: int = 1
+    deadline: float | None = None
+    wait_for_retry_after: float = 0.0
+    retry_budget: RetryBudget = RetryBudget()
+    commit: str = "first_packet"
+    cut_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    generation: int
+    services: Mapping[str, Service]
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of the app's side."""
+
+    max_request_body: int = 16 * 1024 * 1024
+    max_header: int = 64 * 1024
+    max_connections: int = 4096
+    head_timeout: float = 10.0
+    body_idle_timeout: float = 30.0
+    keepalive_timeout: float = 75.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The rest of the config file: what needs a restart to change. Defaults are those of the contract."""
+
+    listen: tuple[Address, ...]
+    socket_mode: int
+    hosts: tuple[str, ...]
+    allowed_origins: tuple[str, ...]
+    state_dir: str
+    drain_timeout: float
+    admin_listen: tuple[Address, ...]  # empty: off
+    admin_tls: tuple[str, str, str] | None  # cert, key, client CA
+    ops_listen: tuple[Address, ...]  # empty: off
+    otlp_endpoint: str
+    sample_ratio: float
+    access_log: bool
+    limits: Limits

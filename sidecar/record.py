@@ -1,0 +1,138 @@
+"""Facts of a finished request and its attempts, and the Sink they go to.
+
+Written by the exchange while it runs, read by sinks after the end. Plain slots, nothing here decides.
+Units:   `*_at` are monotonic seconds; `started_wall` is Unix time in nanoseconds at the same moment as
+         `started_at`, so that wall time of any other moment is started_wall + (t - started_at) * 1e9.
+Rule:    no prompt, no answer, no header value of the app and no secret is ever put here.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sidecar.failure import Failure
+
+
+class AttemptRecord:
+    """One sending of a request to one endpoint."""
+
+    __slots__ = (
+        "bytes_in",
+        "connected_at",
+        "dropped",
+        "ended_at",
+        "endpoint",
+        "failure",
+        "first_byte_at",
+        "first_content_at",
+        "first_packet_at",
+        "late",
+        "model",
+        "number",
+        "reason",
+        "reused",
+        "service",
+        "span_id",
+        "started_at",
+        "status",
+    )
+
+    def __init__(
+        self, number: int, service: str, endpoint: str, span_id: int, started_at: float, reason: str | None
+    ) -> None:
+        self.number = number  # from 1
+        self.service = service
+        self.endpoint = endpoint  # its address
+        self.span_id = span_id  # 64 bits, never 0
+        self.started_at = started_at
+        self.reason = reason  # why not the first choice: a failure code, `unhealthy`, …; None for the first
+        self.model: str | None = None  # as sent to the service
+        self.reused = False  # went over a connection that had served before
+        self.connected_at: float | None = None
+        self.first_byte_at: float | None = None
+        self.first_packet_at: float | None = None  # what committed, or would have
+        self.first_content_at: float | None = None  # first delta with text, a tool call or reasoning
+        self.late = False  # first packet later than the timeout, but not cut
+        self.ended_at: float | None = None
+        self.status: int | None = None  # of the LLM's answer
+        self.failure: Failure | None = None  # None: success, or ignorable when `dropped`
+        self.dropped = False  # given up for a reason that says nothing about the endpoint (the app hung up)
+        self.bytes_in = 0  # of the answer, as received
+
+    @property
+    def outcome(self) -> str:
+        """`success`, `cancelled`, or the failure's code; a label of bounded values."""
+        if self.failure is not None:
+            return self.failure.code
+        return "cancelled" if self.dropped else "success"
+
+
+class RequestRecord:
+    """One call of the app, first byte to last."""
+
+    __slots__ = (
+        "attempts",
+        "body_bytes",
+        "bytes_out",
+        "completion_tokens",
+        "ended_at",
+        "failure",
+        "generation",
+        "method",
+        "model",
+        "parent_span_id",
+        "path",
+        "prompt_tokens",
+        "request_id",
+        "route",
+        "sampled",
+        "service",
+        "shape",
+        "span_id",
+        "started_at",
+        "started_wall",
+        "status",
+        "stream",
+        "trace_id",
+        "tracestate",
+    )
+
+    def __init__(
+        self, request_id: str, trace_id: int, span_id: int, started_at: float, started_wall: int
+    ) -> None:
+        self.request_id = request_id
+        self.trace_id = trace_id  # 128 bits, never 0
+        self.span_id = span_id  # of the SERVER span
+        self.parent_span_id: int | None = None  # from the app's traceparent
+        self.sampled: bool | None = None  # the app's decision; None: it made none
+        self.tracestate = ""
+        self.started_at = started_at
+        self.started_wall = started_wall
+        self.method = ""
+        self.path = ""  # without its query
+        self.route = ""  # the route's path prefix and index, `/v1#0`; empty: none matched
+        self.shape = "other"  # chat, completions, responses, messages, embeddings, other
+        self.model: str | None = None  # as the app asked
+        self.stream = False  # the app asked for a stream
+        self.generation = 0  # of the policy
+        self.attempts: list[AttemptRecord] = []
+        self.service = ""  # that answered; empty: none did
+        self.status = 0  # sent to the app; 0: none was
+        self.failure: Failure | None = None  # what the app saw go wrong; None: nothing
+        self.body_bytes = 0
+        self.bytes_out = 0
+        self.prompt_tokens: int | None = None
+        self.completion_tokens: int | None = None
+        self.ended_at: float | None = None
+
+
+class Sink(Protocol):
+    """Whoever consumes records. Must not raise and must not block; called once a request, on the loop."""
+
+    def request_finished(self, record: RequestRecord) -> None: ...
+
+
+class AttemptSink(Protocol):
+    """Whoever wants attempts as they end, before the request does."""
+
+    def attempt_finished(self, request: RequestRecord, attempt: AttemptRecord) -> None: ...
