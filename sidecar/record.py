@@ -23,6 +23,7 @@ class AttemptRecord:
         "ended_at",
         "endpoint",
         "failure",
+        "fallback_from",
         "first_byte_at",
         "first_content_at",
         "first_packet_at",
@@ -46,6 +47,7 @@ class AttemptRecord:
         self.span_id = span_id  # 64 bits, never 0
         self.started_at = started_at
         self.reason = reason  # why not the first choice: a failure code, `unhealthy`, …; None for the first
+        self.fallback_from: str | None = None  # the service it stands in for; None: no fallback
         self.model: str | None = None  # as sent to the service
         self.reused = False  # went over a connection that had served before
         self.connected_at: float | None = None

@@ -1,0 +1,7 @@
+"""Health: what the sidecar thinks of every endpoint, from the app's own traffic and from probes.
+
+In:      attempts as they start and finish, probe results, an operator's wishes; each with `now`.
+Out:     answers for the pick (EndpointHealth), health events, statuses, and when to be woken next.
+Parts:   window (counts of late), outlier (passive rules), active (rise and fall), endpoint (one
+         endpoint's state), group (those of a service), ledger (all of them; decides and tells).
+"""

@@ -1,0 +1,250 @@
+"""Facts and states of the sidecar as protobuf messages.
+
+In:      health events and endpoint states (monotonic seconds), and the facts that only this room tells.
+Out:     llmsidecar.v1 messages with wall time.
+Units:   a Moment is one instant on both clocks, so what lies 30 s ahead on one lies 30 s ahead on the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from llmsidecar.v1 import health_pb2 as pb
+
+from sidecar.health import events
+from sidecar.health.status import EndpointStatus
+from sidecar.policy.problems import Problem
+from sidecar.record import AttemptRecord, RequestRecord
+
+
+class Moment(NamedTuple):
+    """One instant: monotonic seconds, and Unix time in nanoseconds."""
+
+    mono: float
+    wall: int
+
+    def timestamp(self, mono: float | None = None) -> Timestamp:
+        """Wall time of this moment, or of another monotonic one as seen from here; to the microsecond."""
+        ahead = 0.0 if mono is None else mono - self.mono
+        return timestamp(self.wall + round(ahead * 1e9))
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The two clocks of the process, always read together."""
+
+    mono: Callable[[], float] = time.monotonic
+    wall: Callable[[], int] = time.time_ns
+
+    def now(self) -> Moment:
+        return Moment(self.mono(), self.wall())
+
+
+def timestamp(wall: int) -> Timestamp:
+    """Unix nanoseconds as a Timestamp, cut to microseconds: all that the float of a monotonic moment holds."""
+    micros = wall // 1000
+    return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
+
+
+def duration(seconds: float) -> Duration:
+    """Seconds as a Duration, to the microsecond."""
+    micros = round(seconds * 1e6)
+    return Duration(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class FellBack:
+    """An attempt that went to another service than the one before."""
+
+    origin: str
+    target: str
+    reason: str
+    request_id: str
+    trace_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    service: str
+    endpoint: str
+    request_id: str
+    trace_id: int
+    number: int
+    outcome: str
+    first_packet: float | None
+    length: float
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A policy that runs from now on."""
+
+    generation: int
+    source: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A policy that was refused whole."""
+
+    source: str
+    problems: tuple[Problem, ...]
+
+
+Fact = events.HealthEvent | FellBack | AttemptEnded | Installed | Rejected
+
+
+def attempt_ended(request: RequestRecord, attempt: AttemptRecord) -> AttemptEnded:
+    """What of a record a watcher may see; the record itself is not held."""
+    began, first, ended = attempt.started_at, attempt.first_packet_at, attempt.ended_at
+    return AttemptEnded(
+        service=attempt.service,
+        endpoint=attempt.endpoint,
+        request_id=request.request_id,
+        trace_id=request.trace_id,
+        number=attempt.number,
+        outcome=attempt.outcome,
+        first_packet=None if first is None else first - began,
+        length=0.0 if ended is None else ended - began,
+    )
+
+
+def services_of(fact: Fact) -> tuple[str, ...]:
+    """The services a fact is about; empty: it concerns every watcher."""
+    match fact:
+        case FellBack(origin=origin, target=target):
+            return (origin, target)
+        case Installed() | Rejected():
+            return ()
+        case events.ServiceUnavailable(service=service) | events.ServiceRecovered(service=service):
+            return (service,)
+        case AttemptEnded(service=service):
+            return (service,)
+        case _:
+            return (fact.key.service,)
+
+
+def event_message(sequence: int, moment: Moment, fact: Fact) -> pb.HealthEvent:
+    """The message of one fact; `type` names the field that is set."""
+    return _named(pb.HealthEvent(sequence=sequence, time=moment.timestamp()), fact, moment)
+
+
+def _named(message: pb.HealthEvent, fact: Fact, moment: Moment) -> pb.HealthEvent:
+    match fact:
+        case events.Ejected():
+            message.endpoint_ejected.CopyFrom(_ejected(fact, moment))
+        case events.Returned(key=key, reason=reason):
+            message.endpoint_returned.CopyFrom(
+                pb.EndpointReturned(service=key.service, endpoint=key.address, reason=reason)
+            )
+        case events.Probation(key=key, requests=requests):
+            message.endpoint_probation.CopyFrom(
+                pb.EndpointProbation(service=key.service, endpoint=key.address, requests=requests)
+            )
+        case events.ProbeChanged(key=key, healthy=healthy, reason=reason):
+            message.probe_changed.CopyFrom(
+                pb.ProbeChanged(service=key.service, endpoint=key.address, healthy=healthy, reason=reason)
+            )
+        case events.ServiceUnavailable(service=service, reason=reason):
+            message.service_unavailable.CopyFrom(pb.ServiceUnavailable(service=service, reason=reason))
+        case events.ServiceRecovered(service=service):
+            message.service_recovered.CopyFrom(pb.ServiceRecovered(service=service))
+        case events.EndpointAdded(key=key):
+            message.endpoint_added.CopyFrom(pb.EndpointAdded(service=key.service, endpoint=key.address))
+        case events.EndpointRemoved(key=key):
+            message.endpoint_removed.CopyFrom(pb.EndpointRemoved(service=key.service, endpoint=key.address))
+        case FellBack():
+            message.fallback.CopyFrom(_fallback(fact))
+        case AttemptEnded():
+            message.attempt_finished.CopyFrom(_attempt(fact))
+        case Installed(generation=generation, source=source, comment=comment):
+            message.policy_applied.CopyFrom(
+                pb.PolicyApplied(generation=generation, source=source, comment=comment)
+            )
+        case Rejected(source=source, problems=problems):
+            message.policy_rejected.CopyFrom(
+                pb.PolicyRejected(source=source, problems=[_problem(p) for p in problems])
+            )
+    message.type = message.WhichOneof("event") or ""
+    return message
+
+
+def gap_message(
+    moment: Moment, sequence: int, *, first: int = 0, last: int = 0, attempts: int = 0
+) -> pb.HealthEvent:
+    """What a reader has missed: numbers `first` to `last`, or so many attempts."""
+    gap = pb.Gap(first_missed=first, last_missed=last, attempts_missed=attempts)
+    return pb.HealthEvent(sequence=sequence, time=moment.timestamp(), type="gap", gap=gap)
+
+
+def snapshot_message(
+    moment: Moment, sequence: int, endpoints: Sequence[pb.Endpoint], generation: int
+) -> pb.HealthEvent:
+    """How things stand, event `sequence` included."""
+    snapshot = pb.Snapshot(endpoints=endpoints, policy_generation=generation)
+    return pb.HealthEvent(sequence=sequence, time=moment.timestamp(), type="snapshot", snapshot=snapshot)
+
+
+def endpoint_message(status: EndpointStatus, moment: Moment) -> pb.Endpoint:
+    """One endpoint as the ledger sees it."""
+    return pb.Endpoint(
+        service=status.service,
+        endpoint=status.endpoint,
+        state=f"ENDPOINT_STATE_{status.state.upper()}",
+        available=status.available,
+        reason=status.reason,
+        until=None if status.until is None else moment.timestamp(status.until),
+        in_flight=status.in_flight,
+        requests=status.requests,
+        failures=status.failures,
+        failure_percentage=status.failure_percentage,
+        consecutive_failures=status.consecutive_failures,
+        ejection_multiplier=status.ejection_multiplier,
+        since=moment.timestamp(status.since),
+    )
+
+
+def _ejected(fact: events.Ejected, moment: Moment) -> pb.EndpointEjected:
+    until = fact.until
+    return pb.EndpointEjected(
+        service=fact.key.service,
+        endpoint=fact.key.address,
+        reason=fact.reason,
+        failure_percentage=fact.failure_percentage,
+        requests=fact.requests,
+        ejection_multiplier=fact.multiplier,
+        until=None if until is None else moment.timestamp(until),
+        enforced=fact.enforced,
+        duration=None if until is None else duration(max(0.0, until - moment.mono)),
+    )
+
+
+def _fallback(fact: FellBack) -> pb.Fallback:
+    message = pb.Fallback(
+        to=fact.target, reason=fact.reason, request_id=fact.request_id, trace_id=f"{fact.trace_id:032x}"
+    )
+    setattr(message, "from", fact.origin)  # a keyword of Python
+    return message
+
+
+def _attempt(fact: AttemptEnded) -> pb.AttemptFinished:
+    return pb.AttemptFinished(
+        service=fact.service,
+        endpoint=fact.endpoint,
+        request_id=fact.request_id,
+        trace_id=f"{fact.trace_id:032x}",
+        attempt=fact.number,
+        outcome=fact.outcome,
+        first_packet=None if fact.first_packet is None else duration(fact.first_packet),
+        duration=duration(fact.length),
+    )
+
+
+def _problem(problem: Problem) -> pb.Problem:
+    return pb.Problem(field=problem.field, description=problem.description, line=problem.line or 0)

@@ -1,0 +1,74 @@
+"""The vocabulary of a plan: the commands it gives, and what it has to ask.
+
+Out:     Try, Wait, Answer: exactly one at a time, carried out by the exchange.
+Units:   every moment is monotonic seconds (float).
+Why not frozen dataclasses here: a Try is made for every request, and a tuple costs a third of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from sidecar.failure import Failure
+from sidecar.terms import EndpointKey, Skipped
+
+
+class Keyed(Protocol):
+    """All that a plan knows of an endpoint: its name."""
+
+    @property
+    def key(self) -> EndpointKey: ...
+
+
+E = TypeVar("E", bound=Keyed)
+E_co = TypeVar("E_co", bound=Keyed, covariant=True)
+
+
+class Try(NamedTuple, Generic[E]):
+    """Send the request to this endpoint.
+
+    `reason` is why it is not the first choice: the code of the failure before it, or why the first service
+    was skipped. `fallback_from` is the service that was left for this one; None: the first, or a retry.
+    At `deadline`, if the attempt has not committed, the plan hears Failure(DEADLINE_EXCEEDED).
+    """
+
+    number: int  # from 1
+    rank: int  # of the service in its route
+    endpoint: E
+    reason: str | None
+    fallback_from: str | None
+    deadline: float | None
+
+
+class Wait(NamedTuple):
+    """Send nothing until then, then tell the plan that it woke."""
+
+    until: float
+
+
+class Answer(NamedTuple):
+    """Nothing is left to try: tell the app."""
+
+    failure: Failure
+
+
+class Chooser(Protocol[E_co]):
+    """The services of a route by rank, 0 first, and who of them may be picked. Implemented by sidecar.route."""
+
+    @property
+    def count(self) -> int: ...
+
+    def service_name(self, rank: int) -> str: ...
+
+    def pick(self, rank: int, avoid: Collection[EndpointKey], now: float) -> E_co | Skipped:
+        """An endpoint in rotation, not among those to avoid."""
+
+    def usable(self, rank: int, now: float) -> bool:
+        """Whether pick would find one."""
+
+    def due_first(self, rank: int, avoid: Collection[EndpointKey], now: float) -> E_co | None:
+        """The endpoint of a service that is due back first, in rotation or not."""
+
+    def last_resort(self, now: float) -> tuple[int, E_co] | None:
+        """The same over all services, with its rank."""

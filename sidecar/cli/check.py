@@ -1,0 +1,113 @@
+"""`sidecar check FILE`: reads a config as `run` would, and the secrets and key files it names; changes nothing.
+
+Out:     0 and a summary on stdout, or 2 and every problem, one a line `FILE:LINE: field: what is wrong`, on stderr.
+         Warnings go to stderr and change no exit code.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from sidecar.cli.options import command
+from sidecar.cli.stop import BAD_USAGE, Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Sized
+
+    from llmsidecar.v1.config_pb2 import AdminTls
+    from llmsidecar.v1.policy_pb2 import Policy, UpstreamTls
+
+    from sidecar.cli.options import Subparsers
+    from sidecar.policy import Loaded, Problem
+    from sidecar.policy.problems import Report
+
+EXAMPLES = """\
+  sidecar check sidecar.yaml
+  sidecar check sidecar.yaml && sidecar run --config sidecar.yaml
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    about = "Reads a config file as `sidecar run` would and tells every problem at once. Changes nothing."
+    parser = command(
+        subparsers, "check", "every problem of a config, one a line", about=about, examples=EXAMPLES
+    )
+    parser.add_argument("file", metavar="FILE", help="the config file")
+
+
+def run(args: Namespace) -> int:
+    from sidecar.policy import load
+
+    loaded = load(_read(args.file))
+    for warning in loaded.warnings:
+        print(f"{args.file}:{warning.line}: warning: {warning}", file=sys.stderr)
+    if problems := sorted([*loaded.problems, *_missing(loaded)], key=lambda problem: problem.line):
+        raise Stop(BAD_USAGE, *(f"{args.file}:{problem.line}: {problem}" for problem in problems))
+    policy = loaded.config.policy
+    print(f"{args.file}: good; {_count(policy.services, 'service')}, {_count(policy.routes, 'route')}")
+    return 0
+
+
+def _read(name: str) -> bytes:
+    from sidecar.policy.yaml_nodes import MAX_BYTES
+
+    try:
+        with open(name, "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Stop(BAD_USAGE, f"{name}: cannot be read: {error.strerror}") from error
+
+
+def _missing(loaded: Loaded) -> list[Problem]:
+    """What the config refers to and this machine does not have, or not in a form that can be used."""
+    from sidecar.policy.problems import Report
+
+    report = Report(loaded.lines)
+    _check_secrets(loaded.config.policy, report)
+    for place, service in enumerate(loaded.config.policy.services):
+        _check_tls(service.tls, f"policy.services[{place}].tls", report)
+    _check_admin_tls(loaded.config.admin.tls, report)
+    return report.problems
+
+
+def _check_secrets(policy: Policy, report: Report) -> None:
+    from sidecar.policy import secrets_of
+    from sidecar.policy.build import build_secret
+    from sidecar.upstream.secrets import SecretMissing, SecretReader
+
+    for path, secret in secrets_of(policy):
+        source = secret.WhichOneof("source")
+        if source in ("env", "file") and getattr(secret, source):
+            try:
+                SecretReader(build_secret(secret))
+            except SecretMissing as error:
+                report.problem(f"{path}.{source}", f"{error}; expected it to hold the secret")
+
+
+def _check_tls(tls: UpstreamTls, path: str, report: Report) -> None:
+    from sidecar.policy.build import build_tls
+    from sidecar.upstream.tls import TlsFileError, client_context
+
+    if tls.ca_file or tls.client_cert_file:
+        try:
+            client_context(build_tls(tls))
+        except TlsFileError as error:
+            report.problem(f"{path}.{error.field}", error.why)
+
+
+def _check_admin_tls(tls: AdminTls, report: Report) -> None:
+    for name in ("cert_file", "key_file", "client_ca_file"):
+        if file := getattr(tls, name):
+            try:
+                with open(file, "rb") as opened:
+                    opened.read(1)
+            except OSError as error:
+                why = f"file {file!r} cannot be read: {error.strerror}; expected a PEM file"
+                report.problem(f"admin.tls.{name}", why)
+
+
+def _count(items: Sized, noun: str) -> str:
+    number = len(items)
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,95 @@
+"""`sidecar run`: the daemon.
+
+In:      --config, else $SIDECAR_CONFIG, else /etc/llm-sidecar/sidecar.yaml.
+Out:     one line `ready listen=… admin=… ops=…` on stderr once every socket accepts; JSON lines on stdout.
+Exit:    0 after a drain, 1 when it cannot start or fails, 2 when the config is bad.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from sidecar.cli.stop import Stop
+
+if TYPE_CHECKING:
+    from sidecar.policy import Loaded
+
+DEFAULT_CONFIG = "/etc/llm-sidecar/sidecar.yaml"
+
+EPILOG = """\
+examples:
+  sidecar run --config sidecar.yaml
+  SIDECAR_CONFIG=sidecar.yaml sidecar run
+
+signals:
+  SIGTERM, SIGINT   drain: stop accepting, let what is in flight end (at most drain_timeout), exit 0;
+                    a second one ends at once
+  SIGHUP            read the config file again (a changed file is also noticed by itself)
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "run",
+        help="the daemon",
+        description="Runs the sidecar with a config file.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"config file; default: $SIDECAR_CONFIG, else {DEFAULT_CONFIG}"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    path = args.config or os.environ.get("SIDECAR_CONFIG") or DEFAULT_CONFIG
+    text = _read(path)
+    import asyncio
+
+    import uvloop
+
+    from sidecar.policy import load
+
+    loaded = load(text)
+    for warning in loaded.warnings:
+        print(f"{path}:{warning.line}: warning: {warning}", file=sys.stderr)
+    if loaded.problems:
+        raise Stop(2, *(f"{path}:{problem.line}: {problem}" for problem in loaded.problems))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(loaded, path, text))
+
+
+async def _serve(loaded: Loaded, path: str, text: bytes) -> int:
+    import asyncio
+    import signal
+
+    from sidecar.daemon import Daemon, StartRefused, start_up_log
+    from sidecar.policy import line_of
+
+    start_up_log()
+    daemon = Daemon(loaded.config, path=path, text=text)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.request_stop)
+    loop.add_signal_handler(signal.SIGHUP, daemon.reload)
+    try:
+        await daemon.start()
+    except StartRefused as refused:
+        bad_config = any(problem.field for problem in refused.problems)
+        lines = [f"{path}:{line_of(loaded.lines, p.field)}: {p}" if p.field else str(p) for p in refused.problems]
+        raise Stop(2 if bad_config else 1, *lines) from None
+    print(daemon.ready_line, file=sys.stderr, flush=True)
+    await daemon.run_until_stopped()
+    return 0
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        hint = "; name one with --config FILE" if path == DEFAULT_CONFIG else ""
+        raise Stop(2, f"{path}: cannot be read: {error.strerror}{hint}") from None

@@ -1,0 +1,126 @@
+"""`sidecar top`: services, endpoints, first-packet times and fallbacks, live.
+
+How:     a thread follows the event stream (attempts included) into a TopModel; the main thread asks for the
+         endpoints and draws, once an interval. A daemon that goes away is waited for, and the view says so.
+Out:     redrawn in place with rich on a terminal; otherwise, or with --plain, one plain view after the other.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sidecar.cli.connection import connect
+from sidecar.cli.options import Subparsers, add_admin_options, command, number, seconds
+
+if TYPE_CHECKING:
+    from sidecar_client.admin import AdminClient
+
+    from sidecar.cli.top_model import Section, TopModel
+
+    Draw = Callable[[str, list[Section]], None]
+
+NO_RICH = "sidecar: a live view needs rich (pip install 'llm-ha-sidecar[cli]'); this is the plain one"
+
+EXAMPLES = """\
+  sidecar top
+  sidecar top --interval 500ms
+  sidecar top --plain --count 1          one view, for a bug report
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = command(subparsers, "top", "a live view of services, endpoints and fallbacks", examples=EXAMPLES)
+    parser.add_argument(
+        "--interval", type=_interval, default=1.0, metavar="TIME", help="between two views [1s]"
+    )
+    parser.add_argument("--count", type=number, metavar="N", help="end after so many views")
+    parser.add_argument(
+        "--plain", action="store_true", help="print views one after the other, also on a terminal"
+    )
+    add_admin_options(parser)
+
+
+def run(args: Namespace) -> int:
+    try:
+        with connect(args) as admin, _display(plain=args.plain) as draw:
+            _watch(admin, draw, args.interval, args.count)
+    except KeyboardInterrupt:  # the ordinary way to end it
+        pass
+    return 0
+
+
+def _watch(admin: AdminClient, draw: Draw, interval: float, count: int | None) -> None:
+    from datetime import UTC, datetime
+
+    from sidecar_client.errors import Unreachable
+
+    from sidecar.cli.top_model import TopModel
+
+    endpoints = admin.endpoints()  # a daemon that was never there ends the command here
+    model, lock, stop = TopModel(), threading.Lock(), threading.Event()
+    threading.Thread(target=_follow, args=(admin, model, lock), daemon=True).start()
+    drawn = 0
+    while drawn != count:
+        with lock:
+            status = model.lost or f"connected to {admin.address}"
+            sections = model.sections(endpoints, datetime.now(UTC))
+        draw(status, sections)
+        drawn += 1
+        if drawn == count:
+            return
+        stop.wait(interval)
+        lost = ""
+        try:
+            endpoints = admin.endpoints()
+        except Unreachable as error:
+            lost = f"not connected, trying again: {error}"
+        with lock:
+            model.lost = lost or model.blind
+
+
+def _follow(admin: AdminClient, model: TopModel, lock: threading.Lock) -> None:
+    from sidecar_client.errors import AdminError
+
+    try:
+        for event in admin.events(include_attempts=True, wait_for_daemon=True):
+            with lock:
+                model.feed(event)
+    except AdminError as error:  # one that trying again cannot heal; the endpoints may still be seen
+        with lock:
+            model.blind = f"no events: {error}"
+
+
+@contextmanager
+def _display(*, plain: bool) -> Iterator[Draw]:
+    if plain or not sys.stdout.isatty():
+        yield _print_plain
+        return
+    try:
+        from sidecar.cli.top_rich import live
+    except ImportError:
+        print(NO_RICH, file=sys.stderr)
+        yield _print_plain
+        return
+    with live() as draw:
+        yield draw
+
+
+def _print_plain(status: str, sections: list[Section]) -> None:
+    from sidecar.cli.table import table, wants_colour
+
+    lines = [status]
+    for section in sections:
+        lines += ["", section.title, *table(section.header, section.rows, colour=wants_colour(sys.stdout))]
+    print("\n".join(lines), end="\n\n", flush=True)
+
+
+def _interval(text: str) -> float:
+    length = seconds(text)
+    if not 0.1 <= length <= 3600:
+        raise ArgumentTypeError(f"{text!r} is out of range; expected 100ms to 1h")
+    return length

@@ -1,0 +1,455 @@
+"""The composition root: builds the parts, introduces them to each other, starts, applies policy, drains, stops.
+
+In:      a checked config, and the path it came from.
+Out:     the running sidecar; `ready` once every socket accepts.
+Errors:  StartRefused, with everything that keeps it from starting, before anything is half up.
+Rule:    the only module that knows all rooms; it decides nothing about requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from random import Random
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from sidecar import __version__
+from sidecar.admin.hub import EventHub
+from sidecar.admin.outcomes import Invalid, Outcome
+from sidecar.admin.policies import PolicyManager
+from sidecar.admin.store import PolicyStore
+from sidecar.downstream.connection import AppConnection
+from sidecar.downstream.listener import AppSide, Listener
+from sidecar.exchange.clocks import Clocks
+from sidecar.exchange.exchange import Exchange
+from sidecar.exchange.runtime import Runtime, RuntimeRefused, Shared
+from sidecar.health.events import HealthEvent
+from sidecar.health.ledger import Ledger
+from sidecar.listening import listen
+from sidecar.policy import load
+from sidecar.policy.build import build_settings, build_snapshot
+from sidecar.policy.problems import Problem
+from sidecar.policy.snapshot import Service, Settings, Snapshot
+from sidecar.probe.http import HttpProbe
+from sidecar.probe.prober import Prober
+from sidecar.probe.waker import Waker
+from sidecar.record import AttemptRecord, RequestRecord
+from sidecar.telemetry import otlp
+from sidecar.telemetry.access_log import AccessLog
+from sidecar.telemetry.changes import Changes, Fields
+from sidecar.telemetry.lines import Lines
+from sidecar.telemetry.loop_lag import LoopLag
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.output import Output
+from sidecar.telemetry.walltime import WallTime
+from sidecar.terms import Address, TcpAddress, UnixAddress
+from sidecar.upstream.dns import Resolver, is_literal
+from sidecar.watching import FileWatch
+
+if TYPE_CHECKING:
+    import ssl
+
+    from llmsidecar.v1.config_pb2 import Config
+    from llmsidecar.v1.policy_pb2 import Policy
+
+    from sidecar.admin.server import AdminServer
+    from sidecar.ops.server import OpsServer
+    from sidecar.telemetry.tracing import Tracing
+
+log = logging.getLogger(__name__)
+
+FIRST_ANSWERS = 1.0  # what the start waits for names to be resolved
+
+
+class StartRefused(Exception):
+    """What keeps the daemon from starting, all of it."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = list(problems)
+
+
+class Daemon:
+    """One sidecar. `start`, then `run_until_stopped`, or `stop` from elsewhere."""
+
+    def __init__(
+        self, config: Config, *, path: str | None = None, text: bytes = b"", log_fd: int | None = 1
+    ) -> None:
+        self._config = config
+        self._settings: Settings = build_settings(config)
+        self._path = path
+        self._loop = loop = asyncio.get_running_loop()
+        rng = Random(os.urandom(16))
+        self._ledger = Ledger(rng)
+        self._hub = EventHub(self._ledger.statuses)
+        self._sinks: list[Callable[[RequestRecord], None]] = [self._hub.request_finished]
+        self._runtime: Runtime | None = None
+        self._shared = Shared(
+            loop=loop,
+            ledger=self._ledger,
+            rng=rng,
+            clocks=Clocks(loop),
+            request_finished=self._request_finished,
+            attempt_finished=self._attempt_finished,
+            health_events=self._health_events,
+            sample_ratio=self._settings.sample_ratio,
+        )
+        self._side = AppSide(self._shared, self._settings.limits, self._running)
+        self._waker = Waker(self._ledger, self._health_events, loop)
+        self._prober = Prober(
+            self._ledger, HttpProbe(self._tls_of, self._credential_of), self._health_events, loop, rng
+        )
+        self._resolver = Resolver(loop, self._resolved)
+        self._answered: dict[str, asyncio.Event] = {}
+        self._make_telemetry(log_fd)
+        store = PolicyStore(self._settings.state_dir) if self._settings.state_dir else None
+        self.policies = PolicyManager(self._install, self._hub, store, also_check=self._world_problems)
+        self._watch: FileWatch | None = None
+        if path is not None:
+            self._watch = FileWatch(loop, path, text, self._file_changed, self._file_unreadable)
+        self._servers: list[asyncio.AbstractServer] = []
+        self._admin: AdminServer | None = None
+        self._ops: OpsServer | None = None
+        self._stopping = asyncio.Event()
+        self._at_once = asyncio.Event()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self.ready = False
+        self.listen: list[Address] = []
+        self.admin_listen: list[str] = []
+        self.ops_listen: list[Address] = []
+
+    # -- start ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Binds every address and puts the policy into force; raises StartRefused and leaves nothing behind."""
+        outcome = await self.policies.start(self._config.policy)
+        if isinstance(outcome, Invalid):
+            raise StartRefused(outcome.problems)
+        await self._first_answers()
+        try:
+            await self._bind()
+        except OSError as error:
+            await self._release()
+            raise StartRefused([Problem("", f"cannot listen: {error.strerror or error}")]) from error
+        if self._tracing is not None:
+            self._tracing.start()
+        self._lag.start()
+        if self._watch is not None:
+            self._watch.start()
+        gc.collect()
+        gc.freeze()  # what is here stays; no collection has to walk it again
+        self.ready = True
+
+    @property
+    def ready_line(self) -> str:
+        """What `sidecar run` prints once every socket accepts."""
+
+        def joined(addresses: Sequence[object]) -> str:
+            return ",".join(map(str, addresses)) or "off"
+
+        return (
+            f"ready listen={joined(self.listen)} admin={joined(self.admin_listen)} "
+            f"ops={joined(self.ops_listen)}"
+        )
+
+    async def _bind(self) -> None:
+        settings = self._settings
+        hosts = frozenset(host.strip("[]").lower() for host in settings.hosts)
+        origins = frozenset(settings.allowed_origins)
+        doors = []
+        for address in settings.listen:
+            over_tcp = not isinstance(address, UnixAddress)
+            door = Listener(self._side, over_tcp=over_tcp, hosts=hosts, origins=origins)
+            doors.append((address, lambda door=door: AppConnection(door)))
+        self._servers, self.listen = await listen(self._loop, doors, settings.socket_mode)
+        if settings.admin_listen:
+            from sidecar.admin.server import AdminServer
+
+            self._admin = AdminServer(
+                settings.admin_listen,
+                policies=self.policies,
+                hub=self._hub,
+                ledger=self._ledger,
+                rearm=self._waker.rearm,
+                tls=settings.admin_tls,
+            )
+            self.admin_listen = await self._admin.start()
+        if settings.ops_listen:
+            self._ops = self._make_ops()
+            self.ops_listen = await self._ops.start()
+
+    async def _first_answers(self) -> None:
+        """Waits a moment for names to be resolved, so that requests find every endpoint from the start."""
+        waiting = [self._loop.create_task(event.wait()) for event in self._answered.values()]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=FIRST_ANSWERS)
+            for task in late:
+                task.cancel()
+
+    # -- telemetry -----------------------------------------------------------------------------------------------
+
+    def _make_telemetry(self, log_fd: int | None) -> None:
+        settings, clock = self._settings, WallTime()
+        self._lines: Lines | None = None
+        listeners: list[Callable[[Fields], None]] = []
+        if log_fd is not None:
+            self._lines = Lines(Output(log_fd), self._loop)
+            access_log = AccessLog(self._lines, clock)
+            listeners.append(access_log.change)
+            if settings.access_log:
+                self._sinks.append(access_log.request_finished)
+        self._metrics = Metrics()
+        self._lag = LoopLag(self._loop)
+        if settings.ops_listen:
+            from sidecar.ops.series import Series
+            from sidecar.ops.state import RecentEvents
+
+            self._series, self._recent = Series(), RecentEvents()
+            self._sinks += [self._metrics.request_finished, self._series.request_finished]
+            listeners.append(self._recent.add)
+        self.changes = Changes(clock, listeners)
+        self._tracing: Tracing | None = None
+        where = otlp.destination(settings.otlp_endpoint, os.environ)
+        if isinstance(where, otlp.Destination):
+            from sidecar.telemetry.tracing import Tracing
+
+            self._tracing = Tracing(
+                where,
+                version=__version__,
+                sample_ratio=settings.sample_ratio,
+                loop=self._loop,
+                report=lambda event, why: self.changes.state(event, reason=why),
+            )
+            self._sinks.append(self._tracing.request_finished)
+
+    def _make_ops(self) -> OpsServer:
+        from sidecar.ops.server import OpsServer, Sources
+        from sidecar.ops.state import StateView
+        from sidecar.telemetry.exposition import Exposition, Gauges
+
+        def statuses():  # type: ignore[no-untyped-def]
+            return self._ledger.statuses(monotonic())
+
+        gauges = Gauges(
+            statuses=statuses,
+            active_requests=self._active_requests,
+            policy_generation=self._generation,
+            events_dropped=lambda: 0,
+            loop_lag=self._lag.worst,
+            spans_dropped=lambda: self._tracing.dropped if self._tracing is not None else 0,
+            log_lines_dropped=lambda: self._lines.dropped if self._lines is not None else 0,
+        )
+        view = StateView(
+            version=__version__,
+            started_at=monotonic(),
+            clock=monotonic,
+            not_ready=self._not_ready,
+            policy_generation=self._generation,
+            statuses=statuses,
+            active_requests=self._active_requests,
+            series=self._series,
+            events=self._recent,
+        )
+        exposition = Exposition(self._metrics, gauges)
+        sources = Sources(not_ready=self._not_ready, metrics=exposition.render, state=view.read)
+        return OpsServer(self._settings.ops_listen, sources, hosts=self._settings.hosts)
+
+    def _not_ready(self) -> str | None:
+        if self._side.draining:
+            return "draining"
+        return None if self.ready else "starting"
+
+    def _generation(self) -> int:
+        return self._runtime.generation if self._runtime is not None else 0
+
+    def _active_requests(self) -> dict[str, int]:
+        services = self._running().services
+        return {name: sum(e.in_flight for e in self._ledger.endpoints(name)) for name in services}
+
+    def _request_finished(self, record: RequestRecord) -> None:
+        for sink in self._sinks:
+            sink(record)
+
+    def _attempt_finished(self, request: RequestRecord, attempt: AttemptRecord) -> None:
+        self._hub.attempt_finished(request, attempt)
+
+    def _health_events(self, events: Sequence[HealthEvent]) -> None:
+        self._hub.publish_health(events)
+        self._metrics.health_events(events)
+        self.changes.health_events(events)
+        self._waker.rearm()
+
+    # -- policy --------------------------------------------------------------------------------------------------
+
+    def _running(self) -> Runtime:
+        assert self._runtime is not None, "no policy before start()"
+        return self._runtime
+
+    def _world_problems(self, policy: Policy) -> Sequence[Problem]:
+        """What of the world a policy needs and does not find: secrets, TLS files."""
+        try:
+            Runtime(self._shared, build_snapshot(policy, 0))
+        except RuntimeRefused as refused:
+            return [Problem(where, what) for where, what in refused.reasons]
+        return ()
+
+    def _install(self, snapshot: Snapshot, policy: Policy) -> None:
+        old, new = self._runtime, Runtime(self._shared, snapshot)
+        if old is not None:
+            new.take_over(old)
+        self._runtime = new
+        events = self._ledger.configure(snapshot.services, monotonic())
+        names: dict[str, TcpAddress] = {}
+        for service in snapshot.services.values():
+            if not service.endpoints:
+                events += self._point(service, names)
+        self._resolver.watch(names)
+        self._health_events(events)
+        self._prober.apply(snapshot)
+        self.changes.state("policy_applied", generation=snapshot.generation)
+
+    def _point(self, service: Service, names: dict[str, TcpAddress]) -> Sequence[HealthEvent]:
+        """The endpoints of a service that has none written: its url's address, or what its name resolves to."""
+        where = TcpAddress(service.url.host, service.url.port)
+        if not is_literal(where.host):
+            names[service.name] = where
+            self._answered.setdefault(service.name, asyncio.Event())
+            if self._ledger.endpoints(service.name):
+                return ()  # the answers so far stay until there are new ones
+        return self._ledger.set_endpoints(service.name, [str(where)], monotonic())
+
+    def _resolved(self, name: str, addresses: Sequence[TcpAddress]) -> None:
+        found = [str(address) for address in addresses]
+        events = self._ledger.set_endpoints(name, found, monotonic())
+        if (service := self._running().services.get(name)) is not None:
+            service.keep_only(found)
+        self._health_events(events)
+        self._prober.endpoints_changed()
+        if (event := self._answered.get(name)) is not None:
+            event.set()
+
+    def _tls_of(self, service: Service) -> ssl.SSLContext | None:
+        runtime = self._running().services.get(service.name)
+        return runtime.tls if runtime is not None else None
+
+    def _credential_of(self, service: Service) -> tuple[str, str] | None:
+        runtime = self._running().services.get(service.name)
+        return runtime.credential() if runtime is not None else None
+
+    # -- the config file -------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """SIGHUP: reads the file again, changed or not."""
+        if self._watch is not None:
+            self._watch.look(force=True)
+
+    def _file_changed(self, text: bytes) -> None:
+        loaded = load(text)
+        if loaded.problems:
+            self._tell_rejected(loaded.problems)
+            return
+        settings = build_settings(loaded.config)
+        if settings != self._settings:
+            self.changes.state(
+                "restart_needed", reason="settings outside `policy` changed; they need a restart"
+            )
+        self._spawn(self._apply_file(loaded.config.policy))
+
+    def _file_unreadable(self, why: str) -> None:
+        self._tell_rejected([Problem("", why)])
+
+    async def _apply_file(self, policy: Policy) -> None:
+        outcome: Outcome = await self.policies.apply(policy, "file")
+        if isinstance(outcome, Invalid):
+            self._log_rejected(outcome.problems)
+
+    def _tell_rejected(self, problems: Sequence[Problem]) -> None:
+        self.policies.rejected("file", problems)
+        self._log_rejected(problems)
+
+    def _log_rejected(self, problems: Sequence[Problem]) -> None:
+        self.changes.state("policy_rejected", source="file", problems=[str(p) for p in problems])
+
+    def _spawn(self, work) -> None:  # type: ignore[no-untyped-def]
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- stop ----------------------------------------------------------------------------------------------------
+
+    def request_stop(self) -> None:
+        """A signal: the first drains, a second ends at once."""
+        if self._stopping.is_set():
+            self._at_once.set()
+        self._stopping.set()
+
+    async def run_until_stopped(self) -> None:
+        """Serves until request_stop, then drains and stops."""
+        await self._stopping.wait()
+        await self._drain()
+        await self._release()
+
+    async def _drain(self) -> None:
+        self.changes.state("draining", in_flight=len(self._shared.exchanges))
+        for server in self._servers:
+            server.close()
+        self._side.drain()
+        if self._admin is not None:
+            await self._admin.drain()
+        deadline = monotonic() + self._settings.drain_timeout
+        while self._side.connections and monotonic() < deadline and not self._at_once.is_set():
+            try:
+                await asyncio.wait_for(self._at_once.wait(), 0.02)
+            except TimeoutError:
+                continue
+        for exchange in list(self._shared.exchanges):
+            assert isinstance(exchange, Exchange)
+            exchange.stop()
+
+    async def _release(self) -> None:
+        """Gives everything back; what was never started is passed over."""
+        self.ready = False
+        for server in self._servers:
+            server.close()
+        for connection in list(self._side.connections):
+            connection.end()
+        if self._watch is not None:
+            self._watch.stop()
+        self._resolver.stop()
+        self._waker.stop()
+        self._lag.stop()
+        await self._prober.stop()
+        if self._tracing is not None:
+            await self._tracing.stop(1.0)
+        if self._ops is not None:
+            await self._ops.stop()
+        if self._admin is not None:
+            await self._admin.stop(0.2)
+        await self.policies.close()
+        if self._runtime is not None:
+            for service in self._runtime.services.values():
+                service.close()
+        self._remove_sockets()
+        self.changes.state("stopped")
+        if self._lines is not None:
+            self._lines.close()
+
+    def _remove_sockets(self) -> None:
+        for address in (*self.listen, *self._settings.admin_listen, *self._settings.ops_listen):
+            if isinstance(address, UnixAddress) and self.listen:
+                try:
+                    os.unlink(address.path)
+                except OSError:
+                    continue
+
+
+def start_up_log() -> None:
+    """What the libraries and rooms say beside the JSON lines goes to stderr, from warnings on."""
+    logging.basicConfig(
+        level=logging.WARNING, format="sidecar: %(levelname)s: %(message)s", stream=sys.stderr
+    )

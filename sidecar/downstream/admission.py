@@ -1,0 +1,49 @@
+"""Which requests may come in at all, before a route is looked for.
+
+In:      a head that is well formed, and the listener it came over.
+Out:     None, or why it is refused.
+Why:     a web page can reach localhost, too: the Host names keep DNS rebinding out, and a request with an Origin
+         comes from a page that has no business spending the app's LLM budget.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from sidecar.wire.heads import RequestHead
+
+
+class Refused(NamedTuple):
+    """An answer of the sidecar's own, before any attempt."""
+
+    status: int
+    code: str
+    why: str
+    extra: bytes = b""
+
+
+class Door(Protocol):
+    """What admission knows of a listener."""
+
+    @property
+    def over_tcp(self) -> bool: ...
+
+    @property
+    def hosts(self) -> frozenset[str]: ...
+
+    @property
+    def origins(self) -> frozenset[str]: ...
+
+
+def admit(head: RequestHead, door: Door) -> Refused | None:
+    """Host and Origin on TCP; over a Unix socket the file's mode has decided already."""
+    if not door.over_tcp:
+        return None
+    if head.host not in door.hosts and not (head.minor == 0 and not head.host):
+        return Refused(
+            421, "misdirected_request", "The Host field names no host of this sidecar (see `hosts`)"
+        )
+    origin = head.get(b"origin")
+    if origin is not None and origin.decode("latin-1") not in door.origins:
+        return Refused(403, "origin_not_allowed", "Requests of web pages are refused (see `allowed_origins`)")
+    return None

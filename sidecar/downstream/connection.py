@@ -1,0 +1,302 @@
+"""One connection of the app: requests in, one at a time and in order; answers out.
+
+In:      bytes of the app.
+Out:     one Exchange a whole request; bytes of its answer.
+Limits:  head, body, idle times and what may wait behind a running request: see Limits and AHEAD.
+Errors:  a refusal answers with a JSON error and ends the connection, after the app has had time to read it.
+Rule:    an app that ends its side of the connection has hung up: its request is cancelled in every phase (a
+         half-close is not kept open, as Envoy and Go do it; nothing else tells us that nobody waits any more).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from time import monotonic
+from typing import TYPE_CHECKING, cast
+
+from sidecar.downstream.admission import Refused, admit
+from sidecar.exchange.answers import own_response
+from sidecar.exchange.exchange import Exchange
+from sidecar.wire.dialect import Shape, shape_of
+from sidecar.wire.framing import Chunked
+from sidecar.wire.heads import RequestHead, head_end, parse_request_head
+
+if TYPE_CHECKING:
+    from sidecar.downstream.listener import Listener
+
+AHEAD = 64 * 1024  # of further requests while one runs; then reading pauses
+DISCARD = 1024 * 1024  # read and thrown away after a refusal, so that the answer is not lost to a reset
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class State(Enum):
+    IDLE = "idle"
+    HEAD = "head"
+    BODY = "body"
+    BUSY = "busy"
+    LEAVING = "leaving"  # the last answer is sent; what still comes is thrown away
+
+
+class AppConnection(asyncio.Protocol):
+    """Speaks HTTP/1.x with the app; knows nothing of services."""
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_chunked",
+        "_exchange",
+        "_head",
+        "_listener",
+        "_missing",
+        "_seen",
+        "_state",
+        "_transport",
+        "keep_alive",
+    )
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._state = State.IDLE
+        self._buffer = b""
+        self._seen = 0  # of the buffer, searched for the end of a head
+        self._head: RequestHead | None = None
+        self._body: list[bytes] = []
+        self._missing = 0  # bytes of a counted body
+        self._chunked: Chunked | None = None
+        self._exchange: Exchange | None = None
+        self.keep_alive = True
+
+    # -- asyncio.Protocol --------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        listener = self._listener
+        if not listener.add(self):
+            self._refuse(Refused(503, "overloaded", "Too many connections to the sidecar"))
+            return
+        listener.idle.add(self, monotonic())
+
+    def data_received(self, data: bytes) -> None:
+        if self._state is State.LEAVING:
+            self._missing -= len(data)
+            if self._missing < 0:
+                self._transport.abort()
+            return
+        self._buffer = self._buffer + data if self._buffer else data
+        if self._state is State.BUSY:
+            if len(self._buffer) > AHEAD:
+                self._transport.pause_reading()
+            return
+        self._advance()
+
+    def eof_received(self) -> bool:
+        return False  # the transport closes, connection_lost cancels what runs
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._listener.forget(self)
+        self._state = State.LEAVING
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.app_gone()
+
+    def pause_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.pause()
+
+    def resume_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.resume()
+
+    # -- the exchange's view -----------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def answered(self, *, keep_alive: bool) -> None:
+        self._exchange = None
+        self._head = None
+        if not keep_alive:
+            self._leave()
+            return
+        self._state = State.IDLE
+        self._listener.idle.add(self, monotonic())
+        if self._buffer:
+            self._listener.loop.call_soon(self._next_request)
+
+    def broken(self) -> None:
+        """Closing without the last chunk (or before Content-Length is reached) is what tells the app."""
+        self._exchange = None
+        self._state = State.LEAVING
+        self._missing = DISCARD
+        self._transport.close()
+
+    # -- ends --------------------------------------------------------------------------------------------------
+
+    def head_due(self, now: float) -> None:
+        """The head, or the next piece of a body, has not come in time."""
+        self._refuse(Refused(408, "bad_request", "The request was not complete in time"))
+
+    def idle_due(self, now: float) -> None:
+        self._transport.close()
+
+    def leaving_due(self, now: float) -> None:
+        self._transport.abort()
+
+    def close_if_idle(self) -> None:
+        """Draining: a connection without a request ends now, another one after its answer."""
+        self.keep_alive = False
+        if self._state is State.IDLE:
+            self._transport.close()
+
+    def end(self) -> None:
+        """The sidecar stops."""
+        self._transport.abort()
+
+    # -- reading a request -------------------------------------------------------------------------------------
+
+    def _next_request(self) -> None:
+        if self._state is State.IDLE and self._buffer:
+            self._transport.resume_reading()
+            self._advance()
+
+    def _advance(self) -> None:
+        """Goes as far as the buffer allows: head, body, exchange."""
+        if self._state is State.IDLE:
+            self._state = State.HEAD
+            self._seen = 0
+            self._listener.idle.discard(self)
+            self._listener.head_due.add(self, monotonic())
+        if self._state is State.HEAD:
+            self._read_head()
+        if self._state is State.BODY:
+            self._read_body()
+
+    def _read_head(self) -> None:
+        limit = self._listener.limits.max_header
+        buffer = self._buffer
+        end = head_end(buffer, max(self._seen - 3, 0))
+        if end < 0:
+            self._seen = len(buffer)
+        if end > limit or (end < 0 and len(buffer) > limit):
+            self._refuse(Refused(431, "header_too_large", f"The head is over {limit} bytes"))
+            return
+        if end < 0:
+            return
+        head = parse_request_head(buffer[:end])
+        if not isinstance(head, RequestHead):
+            self._refuse(Refused(head.status, head.code, head.why))
+            return
+        self._buffer = buffer[end:]
+        self._head = head
+        self.keep_alive = head.keep_alive and not self._listener.draining
+        refused = admit(head, self._listener)
+        if refused is not None:
+            self._refuse(refused)
+            return
+        self._begin_body(head)
+
+    def _begin_body(self, head: RequestHead) -> None:
+        self._state = State.BODY
+        self._body = []
+        self._chunked = Chunked() if head.chunked else None
+        self._missing = head.content_length or 0
+        if self._missing > self._listener.limits.max_request_body:
+            self._too_large()
+        elif head.expect_continue and (head.chunked or self._missing > len(self._buffer)):
+            self._transport.write(CONTINUE)
+
+    def _read_body(self) -> None:
+        data, self._buffer = self._buffer, b""
+        if self._chunked is not None:
+            done = self._read_chunked(self._chunked, data)
+        else:
+            done = self._read_counted(data)
+        if self._state is not State.BODY:
+            return
+        if done:
+            self._listener.head_due.discard(self)
+            self._listener.body_due.discard(self)
+            self._begin_exchange()
+        elif data or not self._body:
+            self._listener.head_due.discard(self)
+            self._listener.body_due.add(self, monotonic())
+
+    def _read_counted(self, data: bytes) -> bool:
+        missing = self._missing
+        if len(data) > missing:
+            data, self._buffer = data[:missing], data[missing:]
+        if data:
+            self._body.append(data)
+            self._missing = missing - len(data)
+        return self._missing == 0
+
+    def _read_chunked(self, walker: Chunked, data: bytes) -> bool:
+        payload = walker.feed(data) if data else b""
+        if walker.broken is not None:
+            self._refuse(Refused(400, "bad_request", f"The chunked body is malformed: {walker.broken}"))
+            return False
+        if payload:
+            self._missing += len(payload)
+            self._body.append(payload)
+            if self._missing > self._listener.limits.max_request_body:
+                self._too_large()
+                return False
+        if walker.done:
+            self._buffer = walker.left_over
+        return walker.done
+
+    def _too_large(self) -> None:
+        limit = self._listener.limits.max_request_body
+        self._refuse(Refused(413, "body_too_large", f"The body is over {limit} bytes"))
+
+    # -- handing over ------------------------------------------------------------------------------------------
+
+    def _begin_exchange(self) -> None:
+        head = self._head
+        assert head is not None
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        self._state = State.BUSY
+        result = self._listener.exchange_for(self, head, body)
+        if isinstance(result, Refused):
+            self._answer_refusal(result, shape_of(head.path), leave=not self.keep_alive)
+            return
+        self._exchange = result
+        result.begin()
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answers, and ends the connection: what follows on it cannot be told from the refused request."""
+        shape = shape_of(self._head.path) if self._head is not None else Shape.OTHER
+        self.keep_alive = False
+        self._answer_refusal(refused, shape, leave=True)
+
+    def _answer_refusal(self, refused: Refused, shape: Shape, *, leave: bool) -> None:
+        record = self._listener.refusal_record(self._head, refused)
+        data = own_response(
+            refused.status,
+            shape,
+            refused.code,
+            refused.why,
+            record,
+            keep_alive=not leave,
+            extra=refused.extra,
+        )
+        record.bytes_out = len(data)
+        self._transport.write(data)
+        self._listener.finished(record)
+        self.answered(keep_alive=not leave)
+
+    def _leave(self) -> None:
+        """Sends what is written, then waits a little for the app to close: a reset would eat the answer."""
+        self._state = State.LEAVING
+        self._missing = DISCARD
+        self._buffer = b""
+        listener = self._listener
+        for queue in (listener.idle, listener.head_due, listener.body_due):
+            queue.discard(self)
+        self._transport.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        listener.leaving.add(self, monotonic())

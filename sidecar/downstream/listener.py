@@ -1,0 +1,145 @@
+"""Listeners, and what all connections of the app share.
+
+In:      bound addresses, limits, the running policy.
+Out:     an Exchange for each whole request; a record for each request that never became one.
+Limits:  max_connections over all listeners; each deadline of the app's side is one DeadlineQueue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+
+from sidecar.downstream.admission import Refused
+from sidecar.downstream.connection import AppConnection
+from sidecar.exchange.clocks import wall_ns
+from sidecar.exchange.exchange import Exchange
+from sidecar.exchange.runtime import Runtime, Shared
+from sidecar.exchange.timers import DeadlineQueue
+from sidecar.policy.snapshot import Limits
+from sidecar.record import RequestRecord
+from sidecar.wire import traceparent
+from sidecar.wire.dialect import shape_of
+from sidecar.wire.heads import RequestHead
+from sidecar.wire.request_body import Peek, peek
+
+LEAVING_SECONDS = 2.0  # for the app to read the last answer and close
+NO_BODY = Peek(model=None, stream=False, model_span=None, valid=False)
+
+
+class AppSide:
+    """Shared by the listeners: limits, deadlines, connections, and the policy of the moment."""
+
+    def __init__(self, shared: Shared, limits: Limits, runtime: Callable[[], Runtime]) -> None:
+        loop = shared.loop
+        self.shared = shared
+        self.limits = limits
+        self.runtime = runtime
+        self.draining = False
+        self.connections: set[AppConnection] = set()
+        self.idle = DeadlineQueue[AppConnection](loop, limits.keepalive_timeout, AppConnection.idle_due)
+        self.head_due = DeadlineQueue[AppConnection](loop, limits.head_timeout, AppConnection.head_due)
+        self.body_due = DeadlineQueue[AppConnection](loop, limits.body_idle_timeout, AppConnection.head_due)
+        self.leaving = DeadlineQueue[AppConnection](loop, LEAVING_SECONDS, AppConnection.leaving_due)
+
+    def drain(self) -> None:
+        """Nothing new: idle connections end now, the others after their answer."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.close_if_idle()
+
+
+class Listener:
+    """One address; `over_tcp` decides about the checks of Host and Origin."""
+
+    __slots__ = (
+        "_side",
+        "body_due",
+        "head_due",
+        "hosts",
+        "idle",
+        "leaving",
+        "limits",
+        "loop",
+        "origins",
+        "over_tcp",
+    )
+
+    def __init__(
+        self, side: AppSide, *, over_tcp: bool, hosts: frozenset[str], origins: frozenset[str]
+    ) -> None:
+        self._side = side
+        self.loop: asyncio.AbstractEventLoop = side.shared.loop
+        self.over_tcp = over_tcp
+        self.hosts = hosts
+        self.origins = origins
+        self.limits = side.limits
+        self.idle = side.idle
+        self.head_due = side.head_due
+        self.body_due = side.body_due
+        self.leaving = side.leaving
+
+    @property
+    def draining(self) -> bool:
+        return self._side.draining
+
+    def add(self, connection: AppConnection) -> bool:
+        """False: there are too many. It is counted all the same until it has gone."""
+        self._side.connections.add(connection)
+        return len(self._side.connections) <= self.limits.max_connections
+
+    def forget(self, connection: AppConnection) -> None:
+        self._side.connections.discard(connection)
+        for queue in (self.idle, self.head_due, self.body_due, self.leaving):
+            queue.discard(connection)
+
+    def exchange_for(self, app: AppConnection, head: RequestHead, body: bytes) -> Exchange | Refused:
+        """Finds the route and makes the exchange; the policy it begins with stays with it."""
+        side = self._side
+        if side.draining:
+            return Refused(503, "draining", "The sidecar is shutting down", b"retry-after: 1\r\n")
+        runtime = side.runtime()
+        found = peek(body) if body else NO_BODY
+        route = runtime.router.match(head.path, found.model, head.get)
+        if route is None:
+            return Refused(404, "no_route", "No route of the policy matches this path and model")
+        record = self._record(head)
+        shape = shape_of(head.path)
+        record.route = route.name
+        record.shape = shape.value
+        record.model = found.model
+        record.stream = found.stream
+        record.generation = runtime.generation
+        record.body_bytes = len(body)
+        return Exchange(
+            side.shared, runtime, runtime.routes[route.name], app, record, head, body, found, shape
+        )
+
+    def refusal_record(self, head: RequestHead | None, refused: Refused) -> RequestRecord:
+        """The record of a request that never became an exchange."""
+        record = self._record(head)
+        record.status = refused.status
+        record.generation = self._side.runtime().generation
+        return record
+
+    def finished(self, record: RequestRecord) -> None:
+        record.ended_at = monotonic()
+        self._side.shared.request_finished(record)
+
+    def _record(self, head: RequestHead | None) -> RequestRecord:
+        rng = self._side.shared.rng
+        parent = None
+        if head is not None and (given := head.get(b"traceparent")) is not None:
+            parent = traceparent.parse(given)
+        trace_id = parent[0] if parent else rng.getrandbits(128) or 1
+        record = RequestRecord(
+            f"{rng.getrandbits(64):016x}", trace_id, rng.getrandbits(64) or 1, monotonic(), wall_ns()
+        )
+        if parent is not None:
+            record.parent_span_id, record.sampled = parent[1], parent[2]
+        if head is not None:
+            record.method, record.path = head.method, head.path
+            if parent is not None and (state := head.get(b"tracestate")) is not None and len(state) <= 512:
+                record.tracestate = state.decode("latin-1")
+        return record

@@ -1,0 +1,103 @@
+"""The sidecar's own answers and header fields.
+
+In:      a failure or refusal, and the record of its request.
+Out:     bytes of a whole HTTP/1.1 response in the dialect of the path.
+Rule:    the message names the code and the request id, never an endpoint's address or a credential.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from sidecar.failure import Failure, FailureKind, face
+from sidecar.record import RequestRecord
+from sidecar.wire.dialect import Shape, error_body
+
+RETRY_AFTER = {FailureKind.OVERLOADED, FailureKind.DRAINING, FailureKind.UNHEALTHY}
+
+MESSAGES = {
+    FailureKind.CONNECT_FAILURE: "No LLM service could be reached",
+    FailureKind.TLS_ERROR: "No LLM service could be reached over TLS",
+    FailureKind.RESET: "The LLM service closed the connection before it had answered",
+    FailureKind.BAD_RESPONSE: "The LLM service sent a response that is not valid HTTP",
+    FailureKind.FIRST_PACKET_TIMEOUT: "No LLM service sent a first packet in time",
+    FailureKind.RESPONSE_TIMEOUT: "No LLM service answered in time",
+    FailureKind.IDLE_TIMEOUT: "The LLM service fell silent before its answer was complete",
+    FailureKind.TOTAL_TIMEOUT: "No LLM service answered in time",
+    FailureKind.IN_STREAM_ERROR: "The LLM service reported an error instead of an answer",
+    FailureKind.EMPTY_STREAM: "The LLM service ended its stream without an answer",
+    FailureKind.TRUNCATED_STREAM: "The LLM service ended its stream before the answer was complete",
+    FailureKind.OVERLOADED: "Every LLM service of this route is at its limit",
+    FailureKind.UNHEALTHY: "No LLM service of this route is available",
+    FailureKind.DEADLINE_EXCEEDED: "The deadline of the route has passed",
+    FailureKind.DRAINING: "The sidecar is shutting down",
+}
+
+
+def answer_fields(record: RequestRecord, *, retried: bool) -> bytes:
+    """The `x-sidecar-*` fields of every answer; `retried`: an error that further retries of the app cannot mend."""
+    attempts = len(record.attempts)
+    lines = (
+        f"x-sidecar-request-id: {record.request_id}\r\n"
+        f"x-sidecar-service: {record.service}\r\n"
+        f"x-sidecar-attempts: {attempts}\r\n"
+    )
+    if retried and attempts > 1:
+        lines += "x-should-retry: false\r\n"
+    return lines.encode("latin-1")
+
+
+def local_answer(
+    shape: Shape, failure: Failure, record: RequestRecord, *, keep_alive: bool
+) -> tuple[int, bytes]:
+    """(status, response) for a request that no attempt could answer."""
+    status = face(failure.kind).status or 502
+    message = f"{MESSAGES.get(failure.kind, 'The LLM service failed')} ({failure.code})"
+    extra = b"retry-after: 1\r\n" if failure.kind in RETRY_AFTER else b""
+    code = public_code(failure)
+    return status, own_response(
+        status, shape, code, message, record, keep_alive=keep_alive, extra=extra, retried=True
+    )
+
+
+def public_code(failure: Failure) -> str:
+    """The code in the error body: that of the contract's table where the failure has a narrower one."""
+    match failure.kind:
+        case FailureKind.TRUNCATED_STREAM:
+            return FailureKind.RESET.value
+        case FailureKind.TOTAL_TIMEOUT | FailureKind.IDLE_TIMEOUT:
+            return FailureKind.RESPONSE_TIMEOUT.value
+        case FailureKind.UNHEALTHY:
+            return FailureKind.OVERLOADED.value
+        case FailureKind.STATUS:
+            return FailureKind.BAD_RESPONSE.value
+        case kind:
+            return kind.value
+
+
+def own_response(
+    status: int,
+    shape: Shape,
+    code: str,
+    message: str,
+    record: RequestRecord,
+    *,
+    keep_alive: bool,
+    extra: bytes = b"",
+    retried: bool = False,
+) -> bytes:
+    """A whole response with a JSON error; without a body for HEAD."""
+    body = error_body(shape, code, message, record.request_id)
+    phrase = HTTPStatus(status).phrase.encode()
+    return b"".join(
+        (
+            b"HTTP/1.1 %d %s\r\n" % (status, phrase),
+            b"content-type: application/json\r\n",
+            b"content-length: %d\r\n" % len(body),
+            extra,
+            answer_fields(record, retried=retried),
+            b"" if keep_alive else b"connection: close\r\n",
+            b"\r\n",
+            b"" if record.method == "HEAD" else body,
+        )
+    )

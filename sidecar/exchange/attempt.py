@@ -1,0 +1,344 @@
+"""One sending of a request to one endpoint: dial or reuse, send, hold back, relay, and end in exactly one way.
+
+In:      bytes and ends of an upstream connection, deadlines, the app's pauses.
+Out:     to its Exchange: `attempt_opens` at most once, then `attempt_ended` or `attempt_broke`; before that
+         `attempt_failed` or `attempt_late`. To the ledger: one verdict, synchronously, at its end.
+Rule:    after the end nothing of it is heard any more: the connection has no user, the deadlines are gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from sidecar.exchange.clocks import wall_ns
+from sidecar.exchange.gate import Gate
+from sidecar.exchange.relay import WHOLE, End, Relay, StreamRelay
+from sidecar.failure import Failure, FailureKind, verdict
+from sidecar.record import AttemptRecord
+from sidecar.upstream.connection import UpstreamConnection
+from sidecar.wire.framing import UntilClose
+
+if TYPE_CHECKING:
+    from sidecar.exchange.clocks import Waiter
+    from sidecar.exchange.exchange import Exchange
+    from sidecar.exchange.gate import Verdict
+    from sidecar.exchange.runtime import ServiceRuntime
+    from sidecar.exchange.timers import DeadlineQueue
+    from sidecar.health.ledger import EndpointHealth
+    from sidecar.upstream.pool import Dial
+
+ERROR_BODY_GRACE = 1.0  # for the rest of an error's body; then it counts without it
+
+
+class Phase(Enum):
+    DIALING = "dialing"
+    GATED = "gated"
+    RELAYING = "relaying"
+    ENDED = "ended"
+
+
+class Attempt:
+    """Driven by its connection and its clocks; tells its exchange the turning points."""
+
+    __slots__ = (
+        "_connection",
+        "_deadline",
+        "_dial",
+        "_era",
+        "_exchange",
+        "_grace",
+        "_phase",
+        "_relay",
+        "_request",
+        "endpoint",
+        "gate",
+        "record",
+        "service",
+    )
+
+    def __init__(
+        self, exchange: Exchange, service: ServiceRuntime, endpoint: EndpointHealth, record: AttemptRecord
+    ) -> None:
+        self._exchange = exchange
+        self.service = service
+        self.endpoint = endpoint
+        self.record = record
+        self._phase = Phase.DIALING
+        self._era = 0
+        self._connection: UpstreamConnection | None = None
+        self._dial: Dial | None = None
+        self._request: tuple[bytes, bytes] = (b"", b"")
+        self._relay: Relay | StreamRelay | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._grace: asyncio.TimerHandle | None = None
+        self.gate = Gate(exchange.gate_terms(service), wall_ns() / 1e9)
+
+    def begin(self, head: bytes, body: bytes, deadline: float | None, now: float) -> None:
+        """Starts the clocks and sends, over a connection used before if there is one."""
+        exchange, timeouts = self._exchange, self.service.service.timeouts
+        shared = exchange.shared
+        self._request = (head, body)
+        self._era = shared.ledger.started(self.endpoint, now)
+        clocks = shared.clocks
+        clocks.total.of(timeouts.total).add(self, now)
+        if exchange.stream:
+            clocks.first_packet.of(timeouts.first_packet).add(self, now)
+        else:
+            clocks.response.of(timeouts.response).add(self, now)
+        if deadline is not None:
+            self._deadline = shared.loop.call_later(max(deadline - now, 0.0), self._share_used)
+        connection = self.service.pool(self.record.endpoint).acquire()
+        if connection is not None:
+            self.record.reused = True
+            self._send(connection)
+        else:
+            self._dial_anew()
+
+    def abort(self) -> None:
+        """The app is gone, or another attempt has won: the LLM stops computing, nobody is blamed."""
+        if self._phase is not Phase.ENDED:
+            self.record.dropped = True
+            self._end(None, monotonic(), reusable=False)
+
+    def drop_late(self, now: float) -> None:
+        """Given up because its first packet is late."""
+        self._end(Failure(FailureKind.FIRST_PACKET_TIMEOUT), now, reusable=False)
+
+    def pause(self) -> None:
+        """The app does not keep up: read no more, and do not take the silence for the endpoint's."""
+        if self._phase is Phase.RELAYING and self._connection is not None:
+            self._connection.transport.pause_reading()
+            self._idle_queue().discard(self)
+
+    def resume(self) -> None:
+        if self._phase is Phase.RELAYING and self._connection is not None:
+            self._connection.transport.resume_reading()
+            self._idle_queue().add(self, monotonic())
+
+    # -- the connection ------------------------------------------------------------------------------------
+
+    def _dial_anew(self) -> None:
+        pool = self.service.pool(self.record.endpoint)
+        self._dial = pool.dial(self.service.service.timeouts.connect, self._dialled)
+
+    def _dialled(self, result: UpstreamConnection | Failure) -> None:
+        self._dial = None
+        if isinstance(result, Failure):
+            self._fail(result)
+        else:
+            self.record.connected_at = monotonic()
+            self._send(result)
+
+    def _send(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+        connection.user = self
+        self._phase = Phase.GATED
+        head, body = self._request
+        transport = connection.transport
+        if len(body) < 65536:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            transport.write(body)
+
+    def received(self, data: bytes) -> None:
+        record = self.record
+        record.bytes_in += len(data)
+        if self._phase is Phase.RELAYING:
+            self._idle_queue().add(self, monotonic())
+            assert self._relay is not None
+            result = self._relay.received(data)
+            if result is not None:
+                self._relay_result(result)
+            return
+        if record.first_byte_at is None:
+            record.first_byte_at = monotonic()
+        elif record.first_packet_at is not None:
+            self._idle_queue().add(self, monotonic())
+        self._gate_result(self.gate.feed(data))
+
+    def lost(self, error: Exception | None) -> None:
+        connection, self._connection = self._connection, None
+        if self._phase is Phase.RELAYING:
+            assert self._relay is not None
+            if error is None:
+                self._relay_result(self._relay.ended())
+            else:
+                self._relay_result(self._relay.cut(str(error)))
+            return
+        nothing_yet = self.record.first_byte_at is None
+        if nothing_yet and connection is not None and connection.served:
+            self.record.reused = False  # closed while it was idle: a race, nobody's fault
+            self._phase = Phase.DIALING
+            self._dial_anew()
+        elif error is None:
+            self._gate_result(self.gate.ended())
+        elif self.gate.awaits_error_body:
+            self._gate_result(self.gate.error())
+        else:
+            self._fail(Failure(FailureKind.RESET, detail=str(error) or "connection reset"))
+
+    # -- decisions of gate and relay -------------------------------------------------------------------------
+
+    def _gate_result(self, result: Verdict | Failure | None) -> None:
+        gate = self.gate
+        if gate.head is not None:
+            self.record.status = gate.head.status
+        if result is None:
+            if gate.progress and self.record.first_packet_at is None:
+                self._note_first_packet()
+            if gate.awaits_error_body and self._grace is None:
+                loop = self._exchange.shared.loop
+                self._grace = loop.call_later(ERROR_BODY_GRACE, self._grace_over)
+        elif isinstance(result, Failure):
+            self._fail(result)
+        else:
+            self._open()
+
+    def _note_first_packet(self) -> None:
+        """The first packet is there but the gate stays shut (`commit: complete`): from now on it is idle's turn."""
+        now = monotonic()
+        self.record.first_packet_at = now
+        self._first_queue_discard()
+        self._idle_queue().add(self, now)
+
+    def _open(self) -> None:
+        now = monotonic()
+        record, gate = self.record, self.gate
+        if record.first_packet_at is None:
+            record.first_packet_at = now
+        if gate.reader is not None and gate.reader.content:
+            record.first_content_at = now
+        self._first_queue_discard()
+        self._cancel_handles()
+        walker = gate.walker
+        assert walker is not None
+        if walker.done or (self._connection is None):  # the answer is here as a whole
+            self._exchange.attempt_opens(self, None)
+            self._end(None, now, reusable=True)
+            self._exchange.attempt_ended(self)
+            return
+        self._phase = Phase.RELAYING
+        self._idle_queue().add(self, now)
+        self._deadline = self._exchange.arm_deadline(self._request_deadline_passed)
+        self._relay = self._exchange.attempt_opens(self, walker)
+
+    def _relay_result(self, result: End | Failure) -> None:
+        if result is WHOLE:
+            self._end(None, monotonic(), reusable=True)
+            self._exchange.attempt_ended(self)
+        else:
+            assert isinstance(result, Failure)
+            self._break(result)
+
+    # -- clocks ----------------------------------------------------------------------------------------------
+
+    def first_packet_due(self, now: float) -> None:
+        if self.gate.awaits_error_body:
+            self._gate_result(self.gate.error())  # a failing status says more than its lateness
+        else:
+            self.record.late = True
+            self._exchange.attempt_late(self, now)
+
+    def response_due(self, now: float) -> None:
+        self._fail(Failure(FailureKind.RESPONSE_TIMEOUT))
+
+    def idle_due(self, now: float) -> None:
+        failure = Failure(FailureKind.IDLE_TIMEOUT)
+        if self._phase is Phase.RELAYING:
+            self._break(failure)
+        else:
+            self._fail(failure)
+
+    def total_due(self, now: float) -> None:
+        failure = Failure(FailureKind.TOTAL_TIMEOUT)
+        if self._phase is Phase.RELAYING:
+            self._break(failure)
+        else:
+            self._fail(failure)
+
+    def _share_used(self) -> None:
+        self._fail(
+            Failure(FailureKind.DEADLINE_EXCEEDED, detail="its share of the route's deadline is used up")
+        )
+
+    def _request_deadline_passed(self) -> None:
+        self._break(Failure(FailureKind.DEADLINE_EXCEEDED))
+
+    def _grace_over(self) -> None:
+        self._gate_result(self.gate.error())
+
+    # -- ends ------------------------------------------------------------------------------------------------
+
+    def _fail(self, failure: Failure) -> None:
+        """Failed before its commit."""
+        now = monotonic()
+        whole_error = self.gate.awaits_error_body and self.gate.walker is not None and self.gate.walker.done
+        self._end(failure, now, reusable=whole_error)
+        self._exchange.attempt_failed(self, failure, now)
+
+    def _break(self, failure: Failure) -> None:
+        """Broke after its commit."""
+        assert self._relay is not None
+        relay = self._relay
+        self._end(failure, monotonic(), reusable=False)
+        self._exchange.attempt_broke(self, failure, relay)
+
+    def _end(self, failure: Failure | None, now: float, *, reusable: bool) -> None:
+        assert self._phase is not Phase.ENDED
+        timeouts, shared = self.service.service.timeouts, self._exchange.shared
+        self._phase = Phase.ENDED
+        self._cancel_handles()
+        self._first_queue_discard()
+        self._idle_queue().discard(self)
+        shared.clocks.total.of(timeouts.total).discard(self)
+        if self._dial is not None:
+            self._dial.cancel()
+            self._dial = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if reusable and self._exactly_framed():
+                connection.release()
+            else:
+                connection.abort()
+        record = self.record
+        record.ended_at = now
+        record.failure = failure
+        if failure is not None and failure.kind is FailureKind.FIRST_PACKET_TIMEOUT:
+            record.late = True
+        said = verdict(failure, late=record.late, dropped=record.dropped)
+        retry_after = failure.retry_after if failure is not None else None
+        events = shared.ledger.finished(self.endpoint, said, now, retry_after, self._era)
+        if events:
+            shared.health_events(events)
+        shared.attempt_finished(self._exchange.record, record)
+
+    def _exactly_framed(self) -> bool:
+        walker, head = self.gate.walker, self.gate.head
+        return (
+            walker is not None
+            and head is not None
+            and walker.done
+            and not walker.left_over
+            and head.keep_alive
+            and not isinstance(walker, UntilClose)
+        )
+
+    def _idle_queue(self) -> DeadlineQueue[Waiter]:
+        return self._exchange.shared.clocks.idle.of(self.service.service.timeouts.idle)
+
+    def _first_queue_discard(self) -> None:
+        clocks, timeouts = self._exchange.shared.clocks, self.service.service.timeouts
+        if self._exchange.stream:
+            clocks.first_packet.of(timeouts.first_packet).discard(self)
+        else:
+            clocks.response.of(timeouts.response).discard(self)
+
+    def _cancel_handles(self) -> None:
+        for handle in (self._deadline, self._grace):
+            if handle is not None:
+                handle.cancel()
+        self._deadline = self._grace = None

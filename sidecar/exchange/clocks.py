@@ -1,0 +1,47 @@
+"""Every deadline of an attempt, by its purpose; and the wall clock, read in this one place.
+
+In:      attempts that begin or go on to wait.
+Out:     `first_packet_due`, `response_due`, `idle_due`, `total_due` of the attempt, each with `now`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic, time_ns
+from typing import Protocol
+
+from sidecar.exchange.timers import Deadlines
+
+
+class Waiter(Protocol):
+    """An attempt, as its clocks see it."""
+
+    def first_packet_due(self, now: float) -> None: ...
+
+    def response_due(self, now: float) -> None: ...
+
+    def idle_due(self, now: float) -> None: ...
+
+    def total_due(self, now: float) -> None: ...
+
+
+class Clocks:
+    """The deadlines of all attempts."""
+
+    __slots__ = ("first_packet", "idle", "response", "total")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.first_packet = Deadlines[Waiter](loop, lambda waiter, now: waiter.first_packet_due(now))
+        self.response = Deadlines[Waiter](loop, lambda waiter, now: waiter.response_due(now))
+        self.idle = Deadlines[Waiter](loop, lambda waiter, now: waiter.idle_due(now))
+        self.total = Deadlines[Waiter](loop, lambda waiter, now: waiter.total_due(now))
+
+
+def wall_ns() -> int:
+    """Unix time in nanoseconds."""
+    return time_ns()
+
+
+def wall_of(moment: float) -> float:
+    """Unix time in seconds of a monotonic moment."""
+    return time_ns() / 1e9 + (moment - monotonic())

@@ -1,0 +1,324 @@
+"""One request in flight: drives its plan, and answers the app exactly once.
+
+In:      a whole request of the app; turning points of its attempts; the app's hang-up and pauses.
+Out:     bytes of one attempt, or an error answer; one record at the end.
+Rule:    it holds no thresholds: what to try is the plan's, what counts is the gate's, who is ill the ledger's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from sidecar.attempt.plan import Answer, Plan, Try, Wait
+from sidecar.exchange.answers import answer_fields, local_answer
+from sidecar.exchange.attempt import Attempt
+from sidecar.exchange.gate import Gate, Terms
+from sidecar.exchange.relay import Relay, StreamRelay, framing_for
+from sidecar.failure import Failure, FailureKind
+from sidecar.record import AttemptRecord, RequestRecord
+from sidecar.route.match import upstream_target
+from sidecar.wire import traceparent
+from sidecar.wire.dialect import Shape, error_event
+from sidecar.wire.framing import Walker
+from sidecar.wire.request_body import Peek, with_model
+from sidecar.wire.rewrite import downstream_head
+from sidecar.wire.usage import usage_of_answer
+
+if TYPE_CHECKING:
+    from sidecar.exchange.runtime import RouteRuntime, Runtime, ServiceRuntime, Shared
+    from sidecar.health.ledger import EndpointHealth
+    from sidecar.wire.heads import RequestHead
+
+
+class App(Protocol):
+    """The app's connection, as an exchange sees it."""
+
+    @property
+    def keep_alive(self) -> bool:
+        """The connection may carry another request after this one."""
+
+    def send(self, data: bytes) -> None: ...
+
+    def answered(self, *, keep_alive: bool) -> None:
+        """The answer has ended as it should."""
+
+    def broken(self) -> None:
+        """The answer cannot be ended as it should: what was sent goes out, then the connection ends."""
+
+
+class Exchange:
+    """One request, from the moment it is whole."""
+
+    __slots__ = (
+        "_app",
+        "_attempt",
+        "_body",
+        "_error",
+        "_head",
+        "_peek",
+        "_plan",
+        "_route",
+        "_shape",
+        "_until_close",
+        "_wait",
+        "record",
+        "runtime",
+        "shared",
+        "stream",
+    )
+
+    def __init__(
+        self,
+        shared: Shared,
+        runtime: Runtime,
+        route: RouteRuntime,
+        app: App,
+        record: RequestRecord,
+        head: RequestHead,
+        body: bytes,
+        peek: Peek,
+        shape: Shape,
+    ) -> None:
+        self.shared = shared
+        self.runtime = runtime  # the generation it began with
+        self.record = record
+        self.stream = peek.stream
+        self._app = app
+        self._route = route
+        self._head = head
+        self._body = body
+        self._peek = peek
+        self._shape = shape
+        self._attempt: Attempt | None = None
+        self._error: Gate | None = None  # the last HTTP error of an endpoint
+        self._wait: asyncio.TimerHandle | None = None
+        self._until_close = False  # the answer ends with the connection (HTTP/1.0)
+        self._plan: Plan[EndpointHealth] = Plan(
+            route.route, route.candidates, route.budget, shared.rng, record.started_at
+        )
+
+    def begin(self) -> None:
+        self.shared.exchanges.add(self)
+        now = self.record.started_at
+        self._carry_out(self._plan.begin(now), now)
+
+    def app_gone(self) -> None:
+        """The app hung up: whatever runs is cancelled."""
+        self._abort_attempt()
+        self._end(Failure(FailureKind.APP_WENT_AWAY))
+
+    def stop(self) -> None:
+        """The sidecar ends before the request does."""
+        self._abort_attempt()
+        self._app.broken()
+        self._end(Failure(FailureKind.DRAINING))
+
+    def pause(self) -> None:
+        if self._attempt is not None:
+            self._attempt.pause()
+
+    def resume(self) -> None:
+        if self._attempt is not None:
+            self._attempt.resume()
+
+    # -- what attempts ask and tell -----------------------------------------------------------------------------
+
+    def gate_terms(self, service: ServiceRuntime) -> Terms:
+        route = self._route.route
+        return Terms(
+            method=self._head.method,
+            shape=self._shape,
+            stream=self.stream,
+            first_packet_is=service.service.first_packet_is,
+            complete=route.commit == "complete",
+            own_credential=service.own_credential,
+            fallback_on=route.fallback_on,
+        )
+
+    def arm_deadline(self, passed: Callable[[], None]) -> asyncio.TimerHandle | None:
+        """The route's deadline for an answer that has begun."""
+        deadline = self._route.route.deadline
+        if deadline is None:
+            return None
+        left = self.record.started_at + deadline - monotonic()
+        return self.shared.loop.call_later(max(left, 0.0), passed)
+
+    def attempt_late(self, attempt: Attempt, now: float) -> None:
+        """Its first packet is late: go on elsewhere if there is anywhere, else go on waiting."""
+        command = self._plan.late(now)
+        if command is not None:
+            attempt.drop_late(now)
+            self._carry_out(command, now)
+
+    def attempt_failed(self, attempt: Attempt, failure: Failure, now: float) -> None:
+        if attempt.gate.head is not None and attempt.gate.head.status >= 400:
+            self._error = attempt.gate
+        self._carry_out(self._plan.failed(failure, now), now)
+
+    def attempt_opens(self, attempt: Attempt, walker: Walker | None) -> Relay | StreamRelay | None:
+        """Commits: head and held bytes go to the app. `walker` is None where the answer is here as a whole."""
+        gate, record = attempt.gate, self.record
+        assert gate.head is not None
+        self._plan.committed()
+        self._body = b""  # no other attempt may answer: the replay buffer is free
+        self._error = None
+        record.service = attempt.service.service.name
+        record.status = gate.head.status
+        body = gate.body()
+        if walker is None:
+            self._send_whole(gate, body)
+            return None
+        stream = gate.reader is not None
+        framing = framing_for(gate.head, walker, minor=self._head.minor, stream=stream)
+        relay: Relay | StreamRelay
+        if gate.reader is not None:
+            relay = StreamRelay(self._send, walker, gate.reader, self._shape, framing)
+        else:
+            relay = Relay(self._send, walker, framing)
+        if framing.chunked:
+            field = b"transfer-encoding: chunked\r\n"
+        elif framing.until_close:
+            field = b""
+        else:
+            field = b"content-length: %d\r\n" % (gate.head.content_length or 0)
+        self._until_close = framing.until_close
+        keep_alive = self._app.keep_alive and not framing.until_close
+        self._send(self._head_bytes(gate, field, keep_alive=keep_alive) + relay.opening(body))
+        gate.payloads.clear()
+        return relay
+
+    def attempt_ended(self, attempt: Attempt) -> None:
+        """The committed answer is whole."""
+        reader = attempt.gate.reader
+        if reader is not None:
+            self.record.prompt_tokens, self.record.completion_tokens = reader.usage
+        self._end(None)
+        self._app.answered(keep_alive=self._app.keep_alive and not self._until_close)
+
+    def attempt_broke(self, attempt: Attempt, failure: Failure, relay: Relay | StreamRelay) -> None:
+        """The committed answer broke: the app is told in its dialect, and the body never ends properly."""
+        reader, record = attempt.gate.reader, self.record
+        if reader is not None:
+            record.prompt_tokens, record.completion_tokens = reader.usage
+            event = error_event(
+                self._shape,
+                failure.code,
+                f"The stream of the LLM service broke ({failure.code})",
+                record.request_id,
+                response_id=reader.response_id,
+                sequence_number=reader.events,
+                created_at=record.started_wall // 1_000_000_000,
+                model=record.model or "",
+            )
+            if words := relay.last_words(event):
+                self._send(words)
+        self._end(failure)
+        self._app.broken()
+
+    # -- the plan's commands ------------------------------------------------------------------------------------
+
+    def _carry_out(self, command: Try[EndpointHealth] | Wait | Answer, now: float) -> None:
+        match command:
+            case Try():
+                self._try(command, now)
+            case Wait(until=until):
+                self._attempt = None
+                self._wait = self.shared.loop.call_later(max(until - now, 0.0), self._woke)
+            case Answer(failure=failure):
+                self._answer(failure)
+
+    def _woke(self) -> None:
+        self._wait = None
+        now = monotonic()
+        self._carry_out(self._plan.woke(now), now)
+
+    def _try(self, command: Try[EndpointHealth], now: float) -> None:
+        service = self._route.services[command.rank]
+        record = self.record
+        span_id = self.shared.rng.getrandbits(64) or 1
+        tried = AttemptRecord(
+            command.number, service.service.name, command.endpoint.key.address, span_id, now, command.reason
+        )
+        tried.fallback_from = command.fallback_from
+        record.attempts.append(tried)
+        body, model = self._body, service.service.model_for(self._peek.model)
+        if model is not None and self._peek.model_span is not None:
+            body = with_model(body, self._peek, model)
+            tried.model = model
+        else:
+            tried.model = self._peek.model
+        target = upstream_target(self._route.route, service.service, self._head.path, self._head.query)
+        sampled = traceparent.is_sampled(record.trace_id, record.sampled, self.shared.sample_ratio)
+        trace = b"traceparent: %s\r\n" % traceparent.format(record.trace_id, span_id, sampled)
+        if record.tracestate:
+            trace += b"tracestate: %s\r\n" % record.tracestate.encode()
+        attempt = Attempt(self, service, command.endpoint, tried)
+        self._attempt = attempt
+        attempt.begin(service.request_bytes(self._head, target, body, trace), body, command.deadline, now)
+
+    def _answer(self, failure: Failure) -> None:
+        """Nothing is left to try: the last HTTP error as it came, else our own."""
+        self._attempt = None
+        record = self.record
+        if self._error is not None and failure.kind is not FailureKind.DEADLINE_EXCEEDED:
+            gate = self._error
+            assert gate.head is not None
+            record.service = record.attempts[-1].service
+            record.status = gate.head.status
+            self._send_whole(gate, gate.body())
+            self._end(failure)
+            self._app.answered(keep_alive=self._app.keep_alive)
+            return
+        status, data = local_answer(self._shape, failure, record, keep_alive=self._app.keep_alive)
+        record.status = status
+        self._send(data)
+        self._end(failure)
+        self._app.answered(keep_alive=self._app.keep_alive)
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def _send(self, data: bytes) -> None:
+        self.record.bytes_out += len(data)
+        self._app.send(data)
+
+    def _send_whole(self, gate: Gate, body: bytes) -> None:
+        """Head and body of an answer that is here from its first to its last byte."""
+        head = gate.head
+        assert head is not None
+        if self._head.method == "HEAD" or head.status in (204, 304):
+            length = head.content_length
+            field = b"" if length is None else b"content-length: %d\r\n" % length
+            body = b""
+        else:
+            field = b"content-length: %d\r\n" % len(body)
+        if gate.reader is None and body:
+            self.record.prompt_tokens, self.record.completion_tokens = usage_of_answer(body)
+        self._send(self._head_bytes(gate, field, keep_alive=self._app.keep_alive) + body)
+
+    def _head_bytes(self, gate: Gate, framing: bytes, *, keep_alive: bool) -> bytes:
+        assert gate.head is not None
+        failed = gate.head.status >= 400
+        extra = answer_fields(self.record, retried=failed)
+        return downstream_head(gate.head, extra=extra, framing=framing, keep_alive=keep_alive)
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def _abort_attempt(self) -> None:
+        if self._wait is not None:
+            self._wait.cancel()
+            self._wait = None
+        if self._attempt is not None:
+            self._attempt.abort()
+            self._attempt = None
+
+    def _end(self, failure: Failure | None) -> None:
+        self._attempt = None
+        self._plan.ended()
+        self.shared.exchanges.discard(self)
+        record = self.record
+        record.failure = failure
+        record.ended_at = monotonic()
+        self.shared.request_finished(record)

@@ -1,0 +1,268 @@
+"""Holds back an attempt's status, headers and bytes until its first packet.
+
+In:      bytes of the endpoint, from the first of the response's head.
+Out:     OPEN when the first packet that counts is there (or the whole answer, where it is no stream),
+         a Failure when the attempt cannot become an answer, None while nothing is decided.
+Limits:  a head of 64 KiB, HOLD_STREAM bytes of a stream before its first packet, HOLD_WHOLE bytes of another
+         answer (then it opens early), HOLD_COMPLETE with `commit: complete` (then it opens, too).
+Errors:  values, never exceptions. A failing status is read to its end first, so that it can be passed on.
+Why:     vLLM sends 200 and headers before it has queued the request; whoever forwards them can neither fall
+         back nor see the overload.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import Final
+
+from sidecar.attempt.classify import classify_status, retry_after_seconds, wants_body
+from sidecar.failure import Failure, FailureKind
+from sidecar.wire.dialect import Shape
+from sidecar.wire.first_packet import StreamReader
+from sidecar.wire.framing import Walker, response_walker
+from sidecar.wire.heads import ResponseHead, head_end, parse_response_head
+
+MAX_HEAD = 64 * 1024
+MAX_INTERIM = 16  # 1xx responses before the real one; nobody sends more than one or two
+HOLD_STREAM = 1024 * 1024
+HOLD_WHOLE = 1024 * 1024
+HOLD_COMPLETE = 8 * 1024 * 1024
+HOLD_ERROR = 256 * 1024
+
+
+class Verdict(Enum):
+    OPEN = "open"
+
+
+OPEN: Final = Verdict.OPEN
+
+
+class Hold(Enum):
+    """What the gate waits for once it has the head."""
+
+    NOTHING = "nothing"  # `first_packet_is: headers`
+    FIRST_BYTE = "first_byte"
+    WHOLE = "whole"
+    STREAM = "stream"
+    ERROR = "error"
+
+
+class Terms:
+    """What of request, service and route the gate has to know; shared by all attempts on a service."""
+
+    __slots__ = ("complete", "fallback_on", "first_packet_is", "method", "own_credential", "shape", "stream")
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        shape: Shape,
+        stream: bool,
+        first_packet_is: str | None,
+        complete: bool,
+        own_credential: bool,
+        fallback_on: frozenset[str],
+    ) -> None:
+        self.method = method
+        self.shape = shape
+        self.stream = stream
+        self.first_packet_is = first_packet_is
+        self.complete = complete
+        self.own_credential = own_credential
+        self.fallback_on = fallback_on
+
+
+class Gate:
+    """One attempt's response up to its commit."""
+
+    __slots__ = (
+        "_hold",
+        "_interim",
+        "_raw",
+        "_size",
+        "_terms",
+        "_wall_now",
+        "head",
+        "payloads",
+        "progress",
+        "reader",
+        "walker",
+    )
+
+    def __init__(self, terms: Terms, wall_now: float) -> None:
+        self._terms = terms
+        self._wall_now = wall_now  # for a Retry-After that is a date
+        self._raw = b""
+        self._interim = 0
+        self._size = 0
+        self._hold = Hold.WHOLE
+        self.head: ResponseHead | None = None
+        self.walker: Walker | None = None
+        self.reader: StreamReader | None = None  # of an event stream
+        self.payloads: list[bytes] = []  # the body so far, framing taken off
+        self.progress = False  # the first packet is there, even if the gate stays shut
+
+    def feed(self, data: bytes) -> Verdict | Failure | None:
+        if self.walker is None:
+            rest = self._read_head(data)
+            if not isinstance(rest, bytes):
+                return rest
+            data = rest
+            assert self.walker is not None
+        walker = self.walker
+        if data:
+            payload = walker.feed(data)
+            if payload:
+                self._size += len(payload)
+                self.payloads.append(payload)
+                if self.reader is not None:
+                    self.reader.feed(payload)
+            if walker.broken is not None:
+                return Failure(FailureKind.BAD_RESPONSE, detail=walker.broken)
+        return self._judge(whole=walker.done)
+
+    def ended(self) -> Verdict | Failure:
+        """The endpoint closed the connection properly."""
+        if self.walker is None:
+            return Failure(FailureKind.RESET, detail="closed before a whole head")
+        why = self.walker.eof()
+        if why is not None:
+            return Failure(FailureKind.RESET, detail=why)
+        verdict = self._judge(whole=True)
+        assert verdict is not None
+        return verdict
+
+    def body(self) -> bytes:
+        """What was held, framing taken off."""
+        return self.payloads[0] if len(self.payloads) == 1 else b"".join(self.payloads)
+
+    def _read_head(self, data: bytes) -> bytes | Failure | None:
+        raw = self._raw + data if self._raw else data
+        while True:
+            end = head_end(raw)
+            if end < 0 or end > MAX_HEAD:
+                self._raw = raw
+                if len(raw) > MAX_HEAD:
+                    return Failure(FailureKind.BAD_RESPONSE, detail=f"head of over {MAX_HEAD} bytes")
+                return None
+            head = parse_response_head(raw[:end])
+            if isinstance(head, str):
+                return Failure(FailureKind.BAD_RESPONSE, detail=head)
+            raw = raw[end:]
+            if head.status >= 200:
+                break
+            self._interim += 1
+            if head.status == 101 or self._interim > MAX_INTERIM:
+                return Failure(FailureKind.BAD_RESPONSE, detail=f"unexpected interim response {head.status}")
+        self._raw = b""
+        self.head = head
+        self.walker = response_walker(head, self._terms.method)
+        self._hold = self._hold_for(head)
+        return raw
+
+    def _hold_for(self, head: ResponseHead) -> Hold:
+        terms = self._terms
+        if head.status >= 300:
+            decided = self._classify(b"") is not None
+            return (
+                Hold.ERROR
+                if decided or wants_body(head.status, fallback_on=terms.fallback_on)
+                else Hold.WHOLE
+            )
+        if head.content_type == b"text/event-stream" and head.content_encoding in (b"", b"identity"):
+            kind = terms.first_packet_is or ("event" if terms.shape is Shape.OTHER else "content")
+            self.reader = StreamReader(terms.shape, kind)
+        if terms.complete:
+            return Hold.STREAM if self.reader is not None else Hold.WHOLE
+        match terms.first_packet_is:
+            case "headers":
+                return Hold.NOTHING
+            case "body":
+                return Hold.FIRST_BYTE
+        return Hold.STREAM if self.reader is not None else Hold.WHOLE
+
+    def _judge(self, *, whole: bool) -> Verdict | Failure | None:
+        match self._hold:
+            case Hold.STREAM:
+                return self._judge_stream(whole=whole)
+            case Hold.WHOLE:
+                self.progress = self.progress or self._size > 0
+                if whole:
+                    return self._error_inside() or OPEN
+                limit = HOLD_COMPLETE if self._terms.complete else HOLD_WHOLE
+                return OPEN if self._size > limit else None
+            case Hold.ERROR:
+                return self.error() if whole or self._size > HOLD_ERROR else None
+            case Hold.FIRST_BYTE:
+                self.progress = self._size > 0
+                return OPEN if whole or self._size else None
+            case Hold.NOTHING:
+                self.progress = True
+                return OPEN
+
+    def _judge_stream(self, *, whole: bool) -> Verdict | Failure | None:
+        reader = self.reader
+        assert reader is not None
+        if reader.error is not None:
+            return Failure(
+                FailureKind.IN_STREAM_ERROR, detail=f"{reader.error.code}: {reader.error.message}"[:200]
+            )
+        if reader.overflow:
+            return Failure(FailureKind.BAD_RESPONSE, detail="an event of the stream is too large")
+        self.progress = reader.progress
+        if self._terms.complete:
+            if not whole:
+                return OPEN if self.progress and self._size > HOLD_COMPLETE else None
+            if reader.progress and not (reader.finished or self._terms.shape is Shape.OTHER):
+                return Failure(FailureKind.TRUNCATED_STREAM, detail="the stream ended without a finish")
+        if reader.progress:
+            if whole and not (reader.finished or self._terms.shape is Shape.OTHER):
+                return Failure(FailureKind.TRUNCATED_STREAM, detail="the stream ended without a finish")
+            return OPEN
+        if whole:
+            return Failure(FailureKind.EMPTY_STREAM, detail="the stream ended before its first packet")
+        if self._size > HOLD_STREAM:
+            return Failure(FailureKind.BAD_RESPONSE, detail=f"no first packet in {HOLD_STREAM} bytes")
+        return None
+
+    def error(self) -> Verdict | Failure:
+        """The failing status as a Failure, from as much of its body as there is; OPEN where it is the app's fault."""
+        return self._classify(self.body()) or OPEN
+
+    def _classify(self, body: bytes) -> Failure | None:
+        head, terms = self.head, self._terms
+        assert head is not None
+        retry_after = retry_after_seconds(
+            head.get(b"retry-after"), head.get(b"retry-after-ms"), self._wall_now
+        )
+        return classify_status(
+            head.status,
+            body=body,
+            retry_after=retry_after,
+            own_credential=terms.own_credential,
+            fallback_on=terms.fallback_on,
+        )
+
+    def _error_inside(self) -> Failure | None:
+        """An error object where a 200 should bear an answer, as some gateways send it."""
+        assert self.head is not None
+        shape, body = self._terms.shape, self.body()
+        if shape is Shape.OTHER or self.head.status != 200 or b'"error"' not in body[:4096]:
+            return None
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            return None
+        if (
+            isinstance(answer, dict)
+            and answer.get("error")
+            and not ({"choices", "data", "output", "content"} & answer.keys())
+        ):
+            return Failure(FailureKind.IN_STREAM_ERROR, status=200, detail="an error object inside a 200")
+        return None
+
+    @property
+    def awaits_error_body(self) -> bool:
+        """A failing status is known and its body is being read."""
+        return self._hold is Hold.ERROR and self.head is not None

@@ -1,0 +1,187 @@
+"""A policy made ready for requests: routes with their candidates, services with their connections.
+
+In:      a Snapshot, and what outlives policies (Shared).
+Out:     Runtime, which a request keeps from its start to its end, whatever comes after.
+Errors:  RuntimeRefused lists what of the world the policy needs and does not find: secrets, TLS files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+from sidecar.attempt.budget import RetryBudget
+from sidecar.health.events import HealthEvent
+from sidecar.health.ledger import Ledger
+from sidecar.policy.snapshot import Route, Service, Snapshot
+from sidecar.record import AttemptRecord, RequestRecord
+from sidecar.route.candidates import Candidates, ServicePicker
+from sidecar.route.match import Router
+from sidecar.terms import parse_address
+from sidecar.upstream.pool import EndpointPool
+from sidecar.upstream.secrets import SecretMissing, SecretReader
+from sidecar.upstream.tls import TlsFileError, client_context
+from sidecar.wire.rewrite import request_fields, upstream_request
+
+if TYPE_CHECKING:
+    from sidecar.exchange.clocks import Clocks
+    from sidecar.wire.heads import RequestHead
+
+APP_CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key"})
+
+
+class RuntimeRefused(Exception):
+    """The policy is well formed but cannot run here: (field path, what is wrong) for each reason."""
+
+    def __init__(self, reasons: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{where}: {what}" for where, what in reasons))
+        self.reasons = list(reasons)
+
+
+@dataclass(slots=True)
+class Shared:
+    """What requests use whatever the policy is. Callables are set once, by the composition root."""
+
+    loop: asyncio.AbstractEventLoop
+    ledger: Ledger
+    rng: Random
+    clocks: Clocks
+    request_finished: Callable[[RequestRecord], None]
+    attempt_finished: Callable[[RequestRecord, AttemptRecord], None]
+    health_events: Callable[[Sequence[HealthEvent]], None]
+    sample_ratio: float = 0.0
+    exchanges: set[object] = field(default_factory=set)  # in flight
+
+
+class ServiceRuntime:
+    """One service: how to ask it, and the connections to its endpoints."""
+
+    __slots__ = (
+        "_authority",
+        "_loop",
+        "_pools",
+        "_remove",
+        "_secret",
+        "_server_name",
+        "_set_fields",
+        "identity",
+        "own_credential",
+        "picker",
+        "service",
+        "tls",
+    )
+
+    def __init__(self, shared: Shared, service: Service, rng: Random) -> None:
+        self.service = service
+        self._loop = shared.loop
+        self._authority = service.url.authority.encode()
+        self._secret = SecretReader(service.credential.secret) if service.credential else None
+        self.own_credential = service.credential is not None
+        removed = {name.encode() for name in service.remove_headers}
+        self._remove = frozenset(removed | APP_CREDENTIALS if self.own_credential else removed)
+        self._set_fields = tuple((n.encode(), v.encode()) for n, v in service.set_headers)
+        self.tls: ssl.SSLContext | None = None
+        self._server_name: str | None = None
+        if service.url.scheme == "https":
+            self.tls = client_context(service.tls)
+            self._server_name = service.tls.server_name or service.url.host
+        self.identity = (service.url.scheme, service.tls, self._server_name)
+        self._pools: dict[str, EndpointPool] = {}
+        ledger, name = shared.ledger, service.name
+        self.picker = ServicePicker(service, lambda: ledger.endpoints(name), rng)
+
+    def credential(self) -> tuple[str, str] | None:
+        """The header field that the service wants, by name and value."""
+        credential = self.service.credential
+        if credential is None or self._secret is None:
+            return None
+        return credential.header, credential.prefix + self._secret.value()
+
+    def pool(self, address: str) -> EndpointPool:
+        """The connections to one of its endpoints."""
+        pool = self._pools.get(address)
+        if pool is None:
+            where = parse_address(address)
+            pool = self._pools[address] = EndpointPool(self._loop, where, self.tls, self._server_name)
+        return pool
+
+    def take_over(self, old: ServiceRuntime) -> None:
+        """Goes on with the connections of the policy before, where scheme and TLS are the same."""
+        if old.identity == self.identity:
+            self._pools = old._pools
+            self.tls = old.tls
+        else:
+            old.close()
+
+    def keep_only(self, addresses: Sequence[str]) -> None:
+        """Closes idle connections to endpoints that are gone."""
+        for address in self._pools.keys() - set(addresses):
+            self._pools.pop(address).close()
+
+    def close(self) -> None:
+        self.keep_only(())
+
+    def request_bytes(self, head: RequestHead, target: str, body: bytes, trace: bytes) -> bytes:
+        """The head of an attempt: the app's end-to-end fields, the service's own, no credential of the app."""
+        set_fields = self._set_fields
+        if (credential := self.credential()) is not None:
+            set_fields = (*set_fields, (credential[0].encode(), credential[1].encode()))
+        fields = request_fields(head, remove=self._remove, set_fields=set_fields)
+        length = len(body) if body or head.content_length is not None or head.chunked else None
+        return upstream_request(head.method, target.encode(), self._authority, fields, length, trace)
+
+
+class RouteRuntime:
+    """One route with its services in order."""
+
+    __slots__ = ("budget", "candidates", "route", "services")
+
+    def __init__(self, route: Route, services: Sequence[ServiceRuntime]) -> None:
+        self.route = route
+        self.services = tuple(services)
+        self.candidates = Candidates(route, [s.picker for s in services])
+        self.budget = RetryBudget(route.retry_budget)
+
+
+class Runtime:
+    """One generation of the policy, ready to use."""
+
+    __slots__ = ("generation", "router", "routes", "services", "snapshot")
+
+    def __init__(self, shared: Shared, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.generation = snapshot.generation
+        self.router = Router(snapshot)
+        self.services = _services(shared, snapshot.services)
+        self.routes = {
+            route.name: RouteRuntime(route, [self.services[name] for name in route.services])
+            for route in snapshot.routes
+        }
+
+    def take_over(self, old: Runtime) -> None:
+        """Keeps the connections of what stays."""
+        for name, service in old.services.items():
+            if (new := self.services.get(name)) is not None:
+                new.take_over(service)
+            else:
+                service.close()
+
+
+def _services(shared: Shared, services: Mapping[str, Service]) -> dict[str, ServiceRuntime]:
+    built: dict[str, ServiceRuntime] = {}
+    reasons: list[tuple[str, str]] = []
+    for index, (name, service) in enumerate(services.items()):
+        try:
+            built[name] = ServiceRuntime(shared, service, shared.rng)
+        except SecretMissing as error:
+            kind = "bearer" if service.credential and service.credential.prefix else "header.value"
+            reasons.append((f"policy.services[{index}].credential.{kind}", str(error)))
+        except TlsFileError as error:
+            reasons.append((f"policy.services[{index}].tls.{error.field}", error.why))
+    if reasons:
+        raise RuntimeRefused(reasons)
+    return built

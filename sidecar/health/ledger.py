@@ -1,0 +1,328 @@
+"""The ledger: every endpoint's health in one place; joins passive and active health and tells each change.
+
+In:      attempts as they start and finish, probe results, lists of endpoints, policies, an operator's
+         wishes; each with `now`.
+Out:     health events, in the order they were decided; statuses; the moment to be woken (`next_deadline`).
+Units:   seconds, monotonic.
+Errors:  KeyError from eject and restore for an endpoint that is not listed; AssertionError when an attempt
+         is finished that was never started.
+Rules:   - Return: by timer, into a probation of `probation_requests` attempts (in flight and passed
+           together); when that many succeeded it returns and ramps up; one failure ejects it again, with k
+           one higher; an ignorable one gives its place back. `probation_requests: 0` returns it at once.
+         - Retry-After cools an endpoint until then, at most `max_ejection_time`, whatever the verdict says
+           beside it; k and the share limit have no part in it. A wish that would move the end by less than
+           a second changes nothing, or every refusal of a burst would be an event.
+         - An endpoint is used only if passive and active health both agree; neither shortens the other.
+           After failed probes it ramps up like after an ejection.
+         - `enforce: false` tells what it would do, once for the length of each ejection it would make, and
+           keeps k; when `enforce` changes, what was decided under the other setting is dropped.
+         - An operator's ejection is enforced and unlimited, and ends through probation like any other;
+           a restore puts the endpoint back as if it were new, failed probes forgotten too.
+         - A policy change keeps everything else of an endpoint that stays; an ejection keeps its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from random import Random
+
+from sidecar.failure import Verdict
+from sidecar.health.endpoint import Absence, EndpointHealth, State, Traffic
+from sidecar.health.events import (
+    Ejected,
+    EndpointAdded,
+    EndpointRemoved,
+    HealthEvent,
+    Probation,
+    ProbeChanged,
+    Returned,
+)
+from sidecar.health.group import Group
+from sidecar.health.status import EndpointStatus, status_of
+from sidecar.policy.snapshot import Service
+from sidecar.terms import EndpointKey
+
+__all__ = ["EndpointHealth", "EndpointStatus", "Ledger"]
+
+LEAST_EXTENSION = 1.0
+
+
+class Ledger:
+    """Keeps every endpoint's health. Used from one thread; no call blocks."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._groups: dict[str, Group] = {}
+        self._by_key: dict[EndpointKey, EndpointHealth] = {}
+        self._traffic = Traffic()
+        self._deadline: float | None = None
+        self._deadline_is_stale = False
+
+    # What there is.
+
+    def configure(self, services: Mapping[str, Service], now: float) -> list[HealthEvent]:
+        """Goes on under a new policy. A service without written endpoints waits for set_endpoints."""
+        events: list[HealthEvent] = []
+        for name in [name for name in self._groups if name not in services]:
+            for endpoint in self._groups.pop(name).listed:
+                events.append(self._remove(endpoint, now))
+        for name, service in services.items():
+            group = self._groups.get(name)
+            if group is None:
+                self._groups[name] = Group(service)
+            else:
+                events += self._adopt(group, service, now)
+            if service.endpoints:
+                events += self.set_endpoints(name, [str(address) for address in service.endpoints], now)
+        self._deadline_is_stale = True
+        return events
+
+    def set_endpoints(self, service: str, addresses: Sequence[str], now: float) -> list[HealthEvent]:
+        """The service's endpoints are these now; whoever stays keeps its state. An answer that was
+        overtaken by a policy without the service says nothing."""
+        group = self._groups.get(service)
+        if group is None:
+            return []
+        keys = [EndpointKey(service, address) for address in dict.fromkeys(addresses)]
+        kept = set(keys)
+        events: list[HealthEvent] = []
+        events += [self._remove(old, now) for old in group.listed if old.key not in kept]
+        for key in keys:
+            if key not in self._by_key:
+                self._by_key[key] = EndpointHealth(key, group.policy, self._traffic, now)
+                events.append(EndpointAdded(key))
+        group.listed = tuple(self._by_key[key] for key in keys)
+        return self._told(group, events)
+
+    def endpoints(self, service: str) -> tuple[EndpointHealth, ...]:
+        """Those of a service, in the order they were given; none for an unknown service."""
+        group = self._groups.get(service)
+        return group.listed if group is not None else ()
+
+    # What happens. Exactly one `finished` for every `started`.
+
+    def started(self, endpoint: EndpointHealth, now: float) -> int:
+        """An attempt begins; returns its era, for `finished`."""
+        endpoint.in_flight += 1
+        if endpoint.state is not State.AVAILABLE:
+            endpoint.take(now)
+        self._traffic.starts += 1
+        return endpoint.era
+
+    def finished(
+        self,
+        endpoint: EndpointHealth,
+        verdict: Verdict,
+        now: float,
+        retry_after: float | None = None,
+        era: int | None = None,
+    ) -> list[HealthEvent]:
+        """An attempt ended. Without its `era` it is taken for one of the present."""
+        assert endpoint.in_flight > 0, f"{endpoint.key} has no attempt in flight"
+        endpoint.in_flight -= 1
+        events: list[HealthEvent] = []
+        if endpoint.state is State.REMOVED:
+            return events
+        if (era is None or era == endpoint.era) and endpoint.ejection is None:
+            if endpoint.on_probation:
+                events += self._judge_probation(endpoint, verdict, now)
+            elif verdict is not Verdict.IGNORABLE:
+                rule = endpoint.passive.observe(failed=verdict is Verdict.FAILURE, now=now)
+                if rule is not None and self._group_of(endpoint).has_room(endpoint):
+                    events.append(self._eject(endpoint, rule, now))
+        if retry_after is not None and retry_after > 0:
+            events += self._cool(endpoint, retry_after, now)
+        return self._told(self._group_of(endpoint), events) if events else events
+
+    def probed(self, key: EndpointKey, passed: bool, reason: str, now: float) -> list[HealthEvent]:
+        """A probe ended. One that was overtaken by a policy or a list of endpoints says nothing."""
+        endpoint = self._by_key.get(key)
+        if endpoint is None:
+            return []
+        group = self._group_of(endpoint)
+        policy = group.service.active_health
+        if policy is None or not endpoint.probe.observe(policy, passed=passed, reason=reason):
+            return []
+        self._follow_probe(endpoint, now)
+        return self._told(group, [ProbeChanged(key, passed, reason)])
+
+    def eject(self, key: EndpointKey, duration: float | None, now: float) -> list[HealthEvent]:
+        """An operator takes an endpoint out; None: until it is restored. Replaces a present ejection."""
+        endpoint = self._by_key[key]
+        until = None if duration is None else now + duration
+        k = endpoint.passive.multiplier(now)
+        endpoint.eject(Absence("manual", until, enforced=True), now)
+        return self._told(
+            self._group_of(endpoint), [_ejected(endpoint, "manual", k, until, enforced=True, now=now)]
+        )
+
+    def restore(self, key: EndpointKey, now: float) -> list[HealthEvent]:
+        """An operator puts an endpoint back, as if it were new."""
+        endpoint = self._by_key[key]
+        events: list[HealthEvent] = []
+        if endpoint.probe.reset():
+            events.append(ProbeChanged(key, True, "manual"))
+        if endpoint.state in (State.EJECTED, State.COOLING) or endpoint.on_probation:
+            events.append(Returned(key, "manual"))
+        endpoint.cooling = None
+        endpoint.bring_back("manual", now, ramp=False)
+        endpoint.passive.forget(now)
+        return self._told(self._group_of(endpoint), events)
+
+    # What time brings.
+
+    def next_deadline(self) -> float | None:
+        """When `advance` has something to do; None: not before something else happens."""
+        if self._deadline_is_stale:
+            times = [endpoint.deadline() for endpoint in self._by_key.values()]
+            self._deadline = min((time for time in times if time is not None), default=None)
+            self._deadline_is_stale = False
+        return self._deadline
+
+    def advance(self, now: float) -> list[HealthEvent]:
+        """Does what is due; nothing if nothing is."""
+        deadline = self.next_deadline()
+        if deadline is None or deadline > now:
+            return []
+        events: list[HealthEvent] = []
+        due = [(at, e) for e in self._by_key.values() if (at := e.deadline()) is not None and at <= now]
+        for _, endpoint in sorted(due, key=lambda pair: pair[0]):
+            ended = self._end_what_is_over(endpoint, now)
+            events += self._told(self._group_of(endpoint), ended)
+        return events
+
+    # What is asked.
+
+    def statuses(self, now: float) -> list[EndpointStatus]:
+        return [status_of(e, now) for group in self._groups.values() for e in group.listed]
+
+    def service_available(self, service: str, now: float) -> bool:
+        """Whether one of its endpoints is in rotation, a probation not counted; False if it is unknown."""
+        group = self._groups.get(service)
+        return group is not None and group.available
+
+    # Decisions.
+
+    def _judge_probation(
+        self, endpoint: EndpointHealth, verdict: Verdict, now: float
+    ) -> Iterable[HealthEvent]:
+        endpoint.probing = max(0, endpoint.probing - 1)  # below 0 only for a straggler without its era
+        if verdict is Verdict.FAILURE:
+            endpoint.passive.observe(failed=True, now=now)
+            return [self._eject(endpoint, "probation_failed", now)]
+        if verdict is Verdict.SUCCESS:
+            endpoint.passive.observe(failed=False, now=now)
+            endpoint.passed += 1
+            if endpoint.passed >= endpoint.passive.policy.probation_requests:
+                return [self._return(endpoint, "probation_passed", now)]
+        return []
+
+    def _eject(self, endpoint: EndpointHealth, reason: str, now: float) -> HealthEvent:
+        enforced = endpoint.passive.policy.enforce
+        k, until = endpoint.passive.eject(self._rng, now)
+        endpoint.eject(Absence(reason, until, enforced), now)
+        return _ejected(endpoint, reason, k, until, enforced=enforced, now=now)
+
+    def _cool(self, endpoint: EndpointHealth, retry_after: float, now: float) -> Iterable[HealthEvent]:
+        policy = endpoint.passive.policy
+        until = now + min(retry_after, policy.max_ejection_time)
+        present = endpoint.cooling
+        if present is not None and present.until is not None and until < present.until + LEAST_EXTENSION:
+            return []
+        endpoint.cooling = Absence("retry_after", until, policy.enforce)
+        endpoint.settle(now)
+        k = endpoint.passive.multiplier(now)
+        return [_ejected(endpoint, "retry_after", k, until, enforced=policy.enforce, now=now)]
+
+    def _return(self, endpoint: EndpointHealth, reason: str, now: float) -> HealthEvent:
+        endpoint.bring_back(reason, now, ramp=endpoint.passive.policy.enforce)
+        return Returned(endpoint.key, reason)
+
+    def _follow_probe(self, endpoint: EndpointHealth, now: float) -> None:
+        ejected = endpoint.ejection is not None and endpoint.ejection.enforced
+        if endpoint.probe.healthy and not ejected and not endpoint.on_probation:
+            endpoint.bring_back("probe_passed", now, ramp=endpoint.passive.policy.enforce)
+        elif not endpoint.probe.healthy:
+            endpoint.passive.hold(now)
+        endpoint.settle(now)
+
+    def _end_what_is_over(self, endpoint: EndpointHealth, now: float) -> list[HealthEvent]:
+        events: list[HealthEvent] = []
+        cooling, ejection, policy = endpoint.cooling, endpoint.ejection, endpoint.passive.policy
+        if cooling is not None and cooling.is_over(now):
+            endpoint.cooling = None
+            endpoint.settle(now)
+            events += [Returned(endpoint.key, "retry_after_ended")] if cooling.enforced else []
+        if endpoint.ramp_from is not None and endpoint.ramp_from + policy.ramp <= now:
+            endpoint.end_ramp(now)
+        if ejection is not None and ejection.is_over(now):
+            events += self._end_ejection(endpoint, ejection, now)
+        return events
+
+    def _end_ejection(self, endpoint: EndpointHealth, ejection: Absence, now: float) -> Iterable[HealthEvent]:
+        if not ejection.enforced:
+            endpoint.bring_back("", now, ramp=False)
+            return []
+        policy = endpoint.passive.policy
+        if policy.probation_requests == 0 or not policy.enforce or policy.max_ejection_percent <= 0:
+            return [self._return(endpoint, "ejection_ended", now)]  # a failed probation could not eject it
+        endpoint.put_on_probation(now)
+        return [Probation(endpoint.key, policy.probation_requests)]
+
+    # Policy changes.
+
+    def _adopt(self, group: Group, service: Service, now: float) -> list[HealthEvent]:
+        elsewhere = group.resolves_elsewhere(service)
+        was, group.service = group.service, service
+        events: list[HealthEvent] = []
+        for endpoint in group.listed:
+            endpoint.passive.adopt(service.passive_health, now)
+            if was.passive_health.enforce != service.passive_health.enforce:
+                events += self._drop_decisions(endpoint, now)
+            elif endpoint.on_probation and endpoint.passed >= service.passive_health.probation_requests:
+                events.append(self._return(endpoint, "probation_passed", now))
+            if service.active_health is None and endpoint.probe.reset():
+                self._follow_probe(endpoint, now)
+                events.append(ProbeChanged(endpoint.key, True, "active_health_off"))
+        if elsewhere:  # the new credential must not go to the addresses of another host
+            return events + self.set_endpoints(service.name, (), now)
+        return self._told(group, events)
+
+    def _drop_decisions(self, endpoint: EndpointHealth, now: float) -> Iterable[HealthEvent]:
+        """`enforce` changed: what passive health decided before goes; what an operator decided stays."""
+        events: list[HealthEvent] = []
+        if endpoint.cooling is not None:
+            events += [Returned(endpoint.key, "retry_after_ended")] if endpoint.cooling.enforced else []
+            endpoint.cooling = None
+            endpoint.settle(now)
+        ejection = endpoint.ejection
+        if ejection is not None and ejection.reason == "manual":
+            return events
+        if endpoint.on_probation or (ejection is not None and ejection.enforced):
+            events.append(Returned(endpoint.key, "ejection_ended"))
+        if endpoint.on_probation or ejection is not None or endpoint.ramp_from is not None:
+            endpoint.bring_back("ejection_ended", now, ramp=False)
+        return events
+
+    # Book-keeping.
+
+    def _group_of(self, endpoint: EndpointHealth) -> Group:
+        return self._groups[endpoint.key.service]
+
+    def _remove(self, endpoint: EndpointHealth, now: float) -> HealthEvent:
+        del self._by_key[endpoint.key]
+        endpoint.state, endpoint.since = State.REMOVED, now
+        return EndpointRemoved(endpoint.key)
+
+    def _told(self, group: Group, events: list[HealthEvent]) -> list[HealthEvent]:
+        """Closes a change: `events`, then what they mean for the service."""
+        self._deadline_is_stale = True
+        return events + group.change()
+
+
+def _ejected(
+    endpoint: EndpointHealth, reason: str, k: int, until: float | None, *, enforced: bool, now: float
+) -> Ejected:
+    window = endpoint.passive.window
+    window.roll(now)
+    return Ejected(endpoint.key, reason, window.failure_percentage, window.requests, k, until, enforced)

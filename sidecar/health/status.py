@@ -1,0 +1,72 @@
+"""What an operator sees of one endpoint at a moment; the fields are those of the message Endpoint.
+
+Units:   `until` and `since` are monotonic seconds; whoever shows them turns them into wall time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidecar.health.endpoint import IN_ROTATION, EndpointHealth, State
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """One endpoint.
+
+    available           may be picked now; a ramping one is, whatever its share
+    until               end of the ejection, the cooling or the ramp; None: no such end is known
+    requests, failures  over the window
+    """
+
+    service: str
+    endpoint: str
+    state: str
+    available: bool
+    reason: str
+    until: float | None
+    in_flight: int
+    requests: int
+    failures: int
+    failure_percentage: float
+    consecutive_failures: int
+    ejection_multiplier: int
+    since: float
+
+
+def status_of(endpoint: EndpointHealth, now: float) -> EndpointStatus:
+    reason, until = _reason_and_end(endpoint)
+    window = endpoint.passive.window
+    window.roll(now)
+    return EndpointStatus(
+        service=endpoint.key.service,
+        endpoint=endpoint.key.address,
+        state=endpoint.state.value,
+        available=endpoint.state in IN_ROTATION
+        or (endpoint.state is State.PROBATION and endpoint.has_free_slot),
+        reason=reason,
+        until=until,
+        in_flight=endpoint.in_flight,
+        requests=window.requests,
+        failures=window.failures,
+        failure_percentage=window.failure_percentage,
+        consecutive_failures=endpoint.passive.run,
+        ejection_multiplier=endpoint.passive.multiplier(now),
+        since=endpoint.since,
+    )
+
+
+def _reason_and_end(endpoint: EndpointHealth) -> tuple[str, float | None]:
+    match endpoint.state:
+        case State.EJECTED if endpoint.ejection is not None:
+            return endpoint.ejection.reason, endpoint.ejection.until
+        case State.COOLING if endpoint.cooling is not None:
+            return endpoint.cooling.reason, endpoint.cooling.until
+        case State.PROBE_FAILED:
+            return endpoint.probe.reason, None
+        case State.PROBATION:
+            return "ejection_ended", None
+        case State.RAMP if endpoint.ramp_from is not None:
+            return endpoint.return_reason, endpoint.ramp_from + endpoint.passive.policy.ramp
+        case _:
+            return "", None

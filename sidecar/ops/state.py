@@ -1,0 +1,111 @@
+"""What /api/state answers: everything the live page shows, as JSON-ready data.
+
+In:      callables that are asked at each request; changes of state as they happen.
+Out:     a mapping; see `StateView.read`.
+Units:   `*_ms` milliseconds, `*_seconds` seconds; `until_seconds` is how long an endpoint stays out.
+Limits:  the last EVENTS changes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sidecar.ops.series import Series
+
+EVENTS = 100
+
+
+class EndpointStatus(Protocol):
+    """What the page shows of an endpoint; the ledger's statuses have it all."""
+
+    @property
+    def service(self) -> str: ...
+    @property
+    def endpoint(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def available(self) -> bool: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def until(self) -> float | None: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def requests(self) -> int: ...
+    @property
+    def failures(self) -> int: ...
+    @property
+    def failure_percentage(self) -> float: ...
+    @property
+    def consecutive_failures(self) -> int: ...
+    @property
+    def ejection_multiplier(self) -> int: ...
+
+
+class RecentEvents:
+    """The last changes, newest first."""
+
+    def __init__(self, capacity: int = EVENTS) -> None:
+        self._events: deque[Mapping[str, object]] = deque(maxlen=capacity)
+
+    def add(self, fields: Mapping[str, object]) -> None:
+        self._events.appendleft(fields)
+
+    def read(self) -> list[Mapping[str, object]]:
+        return list(self._events)
+
+
+@dataclass(frozen=True, slots=True)
+class StateView:
+    version: str
+    started_at: float
+    clock: Callable[[], float]
+    not_ready: Callable[[], str | None]
+    policy_generation: Callable[[], int]
+    statuses: Callable[[], Sequence[EndpointStatus]]
+    active_requests: Callable[[], Mapping[str, int]]
+    series: Series
+    events: RecentEvents
+
+    def read(self) -> dict[str, object]:
+        now = self.clock()
+        return {
+            "version": self.version,
+            "uptime_seconds": round(now - self.started_at, 1),
+            "not_ready": self.not_ready(),
+            "policy_generation": self.policy_generation(),
+            "services": self._services(now),
+            "series": self.series.read(now),
+            "events": self.events.read(),
+        }
+
+    def _services(self, now: float) -> list[dict[str, object]]:
+        active = self.active_requests()
+        endpoints: dict[str, list[dict[str, object]]] = {}
+        for status in self.statuses():
+            endpoints.setdefault(status.service, []).append(_endpoint(status, now))
+        return [
+            {"name": name, "active_requests": active.get(name, 0), "endpoints": listed}
+            for name, listed in endpoints.items()
+        ]
+
+
+def _endpoint(status: EndpointStatus, now: float) -> dict[str, object]:
+    return {
+        "endpoint": status.endpoint,
+        "state": status.state,
+        "available": status.available,
+        "reason": status.reason,
+        "until_seconds": None if status.until is None else round(max(0.0, status.until - now), 1),
+        "in_flight": status.in_flight,
+        "requests": status.requests,
+        "failures": status.failures,
+        "failure_percentage": round(status.failure_percentage, 1),
+        "consecutive_failures": status.consecutive_failures,
+        "ejection_multiplier": status.ejection_multiplier,
+    }

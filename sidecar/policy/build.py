@@ -1,0 +1,220 @@
+"""From checked messages to what the running system reads: every default filled in, every text taken apart.
+
+In:      a Config or Policy that sidecar.policy.check found no problem in.
+Out:     Settings and Snapshot. The operations on messages (merge, redacted, …) are handed on from change.
+Errors:  none for a checked message; for any other the parsers' own.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from google.protobuf.message import Message
+from llmsidecar.v1 import config_pb2, policy_pb2
+
+from sidecar.policy import syntax
+from sidecar.policy.change import etag_of, merge, redacted, unredacted
+from sidecar.policy.config_rules import mode_of
+from sidecar.policy.rules import Kind, field_of, items_of, rule_of, value_of
+from sidecar.policy.service_rules import credential_header
+from sidecar.policy.snapshot import (
+    ActiveHealth,
+    Credential,
+    Limits,
+    PassiveHealth,
+    RetryBudget,
+    Route,
+    Secret,
+    Service,
+    Settings,
+    Snapshot,
+    Timeouts,
+    Tls,
+)
+from sidecar.policy.units import SECOND
+from sidecar.terms import Address, parse_address
+
+__all__ = [
+    "DEFAULT_FALLBACK_ON",
+    "build_secret",
+    "build_settings",
+    "build_snapshot",
+    "build_tls",
+    "etag_of",
+    "merge",
+    "redacted",
+    "unredacted",
+]
+
+# What a route falls back on when it does not say; written down in the schema, beside the field.
+DEFAULT_FALLBACK_ON = frozenset(items_of(policy_pb2.Route(), "fallback_on"))
+
+
+def build_snapshot(policy: policy_pb2.Policy, generation: int) -> Snapshot:
+    services = {service.name: _service(service) for service in policy.services}
+    routes = tuple(_route(route, place) for place, route in enumerate(policy.routes))
+    return Snapshot(generation, MappingProxyType(services), routes)
+
+
+def build_settings(config: config_pb2.Config) -> Settings:
+    admin, ops, telemetry, limits = config.admin, config.ops, config.telemetry, config.limits
+    tls = admin.tls
+    return Settings(
+        listen=_addresses(config, "listen"),
+        socket_mode=mode_of(_text(config, "socket_mode")),
+        hosts=tuple(host.lower() for host in items_of(config, "hosts")),
+        allowed_origins=tuple(origin.lower() for origin in config.allowed_origins),
+        state_dir=config.state_dir,
+        drain_timeout=_seconds(config, "drain_timeout"),
+        admin_listen=_addresses(admin, "listen") if _flag(admin, "enabled") else (),
+        admin_tls=(tls.cert_file, tls.key_file, tls.client_ca_file) if admin.HasField("tls") else None,
+        ops_listen=_addresses(ops, "listen") if _flag(ops, "enabled") else (),
+        otlp_endpoint=telemetry.otlp_endpoint,
+        sample_ratio=_number(telemetry, "sample_ratio"),
+        access_log=_flag(telemetry, "access_log"),
+        limits=Limits(
+            max_request_body=_whole(limits, "max_request_body"),
+            max_header=_whole(limits, "max_header"),
+            max_connections=_whole(limits, "max_connections"),
+            head_timeout=_seconds(limits, "head_timeout"),
+            body_idle_timeout=_seconds(limits, "body_idle_timeout"),
+            keepalive_timeout=_seconds(limits, "keepalive_timeout"),
+        ),
+    )
+
+
+def build_secret(secret: policy_pb2.Secret) -> Secret:
+    source = secret.WhichOneof("source")
+    assert source is not None
+    return Secret(**{source: getattr(secret, source)})
+
+
+def build_tls(tls: policy_pb2.UpstreamTls) -> Tls:
+    return Tls(
+        ca_file=tls.ca_file,
+        server_name=tls.server_name,
+        client_cert_file=tls.client_cert_file,
+        client_key_file=tls.client_key_file,
+        insecure_skip_verify=tls.insecure_skip_verify,
+    )
+
+
+def _service(service: policy_pb2.Service) -> Service:
+    return Service(
+        name=service.name,
+        url=syntax.parse_url(service.url),
+        endpoints=_addresses(service, "endpoints"),
+        dialect=_text(service, "dialect"),
+        model=service.model or None,
+        models=MappingProxyType(dict(service.models)) if service.models else None,
+        credential=_credential(service.credential) if service.HasField("credential") else None,
+        set_headers=tuple(sorted((name.lower(), value) for name, value in service.headers.set.items())),
+        remove_headers=frozenset(name.lower() for name in service.headers.remove),
+        tls=build_tls(service.tls),
+        timeouts=Timeouts(
+            connect=_seconds(service.timeouts, "connect"),
+            first_packet=_seconds(service.timeouts, "first_packet"),
+            idle=_seconds(service.timeouts, "idle"),
+            total=_seconds(service.timeouts, "total"),
+            response=_seconds(service.timeouts, "response"),
+        ),
+        first_packet_is=service.first_packet_is or None,
+        passive_health=_passive(service.passive_health),
+        active_health=_active(service.active_health) if service.HasField("active_health") else None,
+        load_balancing=_text(service, "load_balancing"),
+        max_concurrency=service.max_concurrency or None,
+    )
+
+
+def _credential(credential: policy_pb2.Credential) -> Credential:
+    bearer = credential.HasField("bearer")
+    return Credential(
+        header=credential_header(credential),
+        prefix="Bearer " if bearer else "",
+        secret=build_secret(credential.bearer if bearer else credential.header.value),
+    )
+
+
+def _passive(passive: policy_pb2.PassiveHealth) -> PassiveHealth:
+    return PassiveHealth(
+        failure_percentage_threshold=_number(passive, "failure_percentage_threshold"),
+        interval=_seconds(passive, "interval"),
+        minimum_requests=_whole(passive, "minimum_requests"),
+        window=_seconds(passive, "window"),
+        consecutive_failures=_whole(passive, "consecutive_failures"),
+        base_ejection_time=_seconds(passive, "base_ejection_time"),
+        max_ejection_time=_seconds(passive, "max_ejection_time"),
+        ejection_jitter=_number(passive, "ejection_jitter"),
+        max_ejection_percent=_number(passive, "max_ejection_percent"),
+        probation_requests=_whole(passive, "probation_requests"),
+        ramp=_seconds(passive, "ramp"),
+        enforce=_flag(passive, "enforce"),
+    )
+
+
+def _active(active: policy_pb2.ActiveHealth) -> ActiveHealth:
+    return ActiveHealth(
+        path=_text(active, "path"),
+        interval=_seconds(active, "interval"),
+        timeout=_seconds(active, "timeout"),
+        unhealthy_threshold=_whole(active, "unhealthy_threshold"),
+        healthy_threshold=_whole(active, "healthy_threshold"),
+        expected_statuses=tuple(map(syntax.parse_statuses, items_of(active, "expected_statuses"))),
+    )
+
+
+def _route(route: policy_pb2.Route, place: int) -> Route:
+    prefix = _text(route.match, "path_prefix").rstrip("/") or "/"
+    return Route(
+        name=f"{prefix}#{place}",
+        services=tuple(route.services),
+        path_prefix=prefix,
+        models=tuple(route.match.models),
+        headers=tuple(sorted((name.lower(), value) for name, value in route.match.headers.items())),
+        fallback_on=frozenset(items_of(route, "fallback_on")),
+        max_attempts=_whole(route, "max_attempts"),
+        retries_per_service=_whole(route, "retries_per_service"),
+        deadline=_seconds(route, "deadline") if route.HasField("deadline") else None,
+        wait_for_retry_after=_seconds(route, "wait_for_retry_after"),
+        retry_budget=RetryBudget(
+            budget_percent=_number(route.retry_budget, "budget_percent"),
+            min_retry_concurrency=_whole(route.retry_budget, "min_retry_concurrency"),
+        ),
+        commit=_text(route, "commit"),
+        cut_last=_flag(route, "cut_last"),
+    )
+
+
+def _addresses(message: Message, name: str) -> tuple[Address, ...]:
+    return tuple(map(parse_address, items_of(message, name)))
+
+
+def _seconds(message: Message, name: str) -> float:
+    value = value_of(message, name)
+    assert isinstance(value, int)
+    assert rule_of(field_of(message, name)).kind is Kind.DURATION
+    return value / SECOND
+
+
+def _whole(message: Message, name: str) -> int:
+    value = value_of(message, name)
+    assert isinstance(value, int)
+    return value
+
+
+def _number(message: Message, name: str) -> float:
+    value = value_of(message, name)
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+def _text(message: Message, name: str) -> str:
+    value = value_of(message, name)
+    assert isinstance(value, str)
+    return value
+
+
+def _flag(message: Message, name: str) -> bool:
+    value = value_of(message, name)
+    assert isinstance(value, bool)
+    return value

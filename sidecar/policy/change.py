@@ -1,0 +1,101 @@
+"""What an update of the running policy needs: hiding secrets, putting them back, merging, telling versions apart.
+
+In:      Policy messages.
+Out:     new ones; what is given is never changed.
+Rule:    merge and unredacted come before the checks, etag_of and redacted after them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import cast
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.json_format import MessageToDict
+from llmsidecar.v1.policy_pb2 import Policy, Secret, Service
+
+from sidecar.policy.check import secrets_of
+from sidecar.policy.problems import Problem, did_you_mean, quote
+from sidecar.policy.service_rules import HIDDEN
+
+WHOLE = "*"
+
+
+def redacted(policy: Policy) -> Policy:
+    """The policy as it may be shown: every literal secret replaced by a mark."""
+    shown = Policy()
+    shown.CopyFrom(policy)
+    for _, secret in secrets_of(shown):
+        if secret.literal:
+            secret.literal = HIDDEN
+    return shown
+
+
+def unredacted(policy: Policy, running: Policy) -> Policy:
+    """Puts the running literal of the same-named service back where the mark stands.
+
+    A mark without one is left, for the checks to refuse.
+    """
+    known = {service.name: _literal(service) for service in running.services}
+    whole = Policy()
+    whole.CopyFrom(policy)
+    for service in whole.services:
+        secret, literal = _secret(service), known.get(service.name, "")
+        if secret is not None and secret.literal == HIDDEN and literal:
+            secret.literal = literal
+    return whole
+
+
+def etag_of(policy: Policy) -> str:
+    """A name for exactly this policy: the same over restarts, protobuf releases and orders of map keys.
+
+    Protobuf's own bytes promise none of that, so the JSON form is hashed.
+    """
+    form = MessageToDict(policy, preserving_proto_field_name=True)
+    text = json.dumps(form, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def merge(running: Policy, update: Policy, paths: Sequence[str]) -> Policy | list[Problem]:
+    """The running policy with the fields that `paths` names taken from `update`; no path, or `*`: all of them.
+
+    A list is replaced as a whole: a FieldMask has no way to name one item of it.
+    """
+    merged = Policy()
+    if not paths or list(paths) == [WHOLE]:
+        merged.CopyFrom(update)
+        return merged
+    if problems := [_unknown(path) for path in paths if not _is_path(path)]:
+        return problems
+    merged.CopyFrom(running)
+    FieldMask(paths=paths).MergeMessage(
+        update, merged, replace_message_field=True, replace_repeated_field=True
+    )
+    return merged
+
+
+def _is_path(path: str) -> bool:
+    return bool(FieldMask(paths=[path]).IsValidForDescriptor(cast(Descriptor, Policy.DESCRIPTOR)))
+
+
+def _unknown(path: str) -> Problem:
+    known = [field.name for field in Policy.DESCRIPTOR.fields]
+    hint = did_you_mean(path, known) or f"; expected {', '.join(known)}, or {WHOLE} alone"
+    return Problem("update_mask", f"{quote(path)} names no field of a policy that can be replaced{hint}")
+
+
+def _secret(service: Service) -> Secret | None:
+    match service.credential.WhichOneof("kind"):
+        case "bearer":
+            return service.credential.bearer
+        case "header":
+            return service.credential.header.value
+    return None
+
+
+def _literal(service: Service) -> str:
+    secret = _secret(service)
+    return secret.literal if secret is not None else ""

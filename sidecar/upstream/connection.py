@@ -1,0 +1,73 @@
+"""One connection to an endpoint; it carries one exchange at a time.
+
+In:      bytes of the endpoint, handed to the `user` of the moment.
+Out:     `user.received(data)` and at most one `user.lost(error)`.
+Rule:    bytes or an end on an idle connection close it; whoever releases one vouches that its exchange was whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from sidecar.upstream.pool import EndpointPool
+
+
+class User(Protocol):
+    """The exchange's side of a connection."""
+
+    def received(self, data: bytes) -> None: ...
+
+    def lost(self, error: Exception | None) -> None:
+        """The connection is gone; None: the endpoint ended it properly."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """Made by EndpointPool.dial; idle while `user` is None."""
+
+    __slots__ = ("_pool", "served", "transport", "user")
+
+    def __init__(self, pool: EndpointPool) -> None:
+        self._pool = pool
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)  # set before anyone sees us
+        self.user: User | None = None
+        self.served = 0  # whole exchanges so far
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.user is not None:
+            self.user.received(data)
+        else:
+            self.abort()
+
+    def eof_received(self) -> bool:
+        user, self.user = self.user, None
+        if user is not None:
+            user.lost(None)
+        self.abort()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._pool.forget(self)
+        user, self.user = self.user, None
+        if user is not None:
+            user.lost(exc or ConnectionResetError("the endpoint closed the connection"))
+
+    def release(self) -> None:
+        """The exchange was whole: the next one may use the connection."""
+        self.user = None
+        self.served += 1
+        if self.transport.get_write_buffer_size() or self.transport.is_closing():
+            self.abort()  # the answer came before the request was sent: its rest would meet the next exchange
+        else:
+            self.transport.resume_reading()
+            self._pool.put_back(self)
+
+    def abort(self) -> None:
+        """Ends the connection at once, so that the LLM stops computing; `user` hears nothing any more."""
+        self.user = None
+        self._pool.forget(self)
+        self.transport.abort()

@@ -1,0 +1,139 @@
+"""Connections to one endpoint: the idle ones, and how to get a new one.
+
+In:      acquire() for an idle connection; dial() for a new one.
+Out:     a connection, or a Failure by its cause.
+Limits:  at most MAX_IDLE idle connections, each for at most IDLE_SECONDS. The newest is used first, so that
+         those a surge has left behind grow old and go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from time import monotonic
+
+from sidecar.failure import Failure, FailureKind
+from sidecar.terms import Address, UnixAddress
+from sidecar.upstream.connection import UpstreamConnection
+
+MAX_IDLE = 128
+IDLE_SECONDS = (
+    55.0  # below the usual 60 s of load balancers; a server with less (uvicorn: 5 s) just closes first
+)
+
+
+class Dial:
+    """A dial in progress; `cancel()` ends it and `done` is not called any more."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    def cancel(self) -> None:
+        self._task.cancel()
+
+
+class EndpointPool:
+    """All connections of one endpoint."""
+
+    __slots__ = ("_dials", "_idle", "_loop", "_server_name", "_tls", "address", "closed")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        address: Address,
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
+    ) -> None:
+        self._loop = loop
+        self.address = address
+        self._tls = tls
+        self._server_name = server_name
+        self._idle: dict[UpstreamConnection, float] = {}  # connection -> idle since, oldest first
+        self._dials: set[asyncio.Task[None]] = set()
+        self.closed = False
+
+    def acquire(self) -> UpstreamConnection | None:
+        """The idle connection used last, or None."""
+        idle = self._idle
+        while idle:
+            connection, since = idle.popitem()
+            if monotonic() - since < IDLE_SECONDS and not connection.transport.is_closing():
+                return connection
+            connection.abort()
+        return None
+
+    def put_back(self, connection: UpstreamConnection) -> None:
+        if self.closed:
+            connection.abort()
+            return
+        now = monotonic()
+        self._idle[connection] = now
+        oldest, since = next(iter(self._idle.items()))
+        if len(self._idle) > MAX_IDLE or now - since >= IDLE_SECONDS:
+            oldest.abort()
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        self._idle.pop(connection, None)
+
+    def close(self) -> None:
+        """Ends what is idle; what is in use ends after its exchange."""
+        self.closed = True
+        for connection in list(self._idle):
+            connection.abort()
+
+    def dial(self, timeout: float, done: Callable[[UpstreamConnection | Failure], None]) -> Dial:
+        """Opens a new connection; calls `done` once, with it or with why there is none."""
+        task = self._loop.create_task(self._dial(timeout, done))
+        self._dials.add(task)
+        task.add_done_callback(self._dials.discard)
+        return Dial(task)
+
+    async def _dial(self, timeout: float, done: Callable[[UpstreamConnection | Failure], None]) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                result: UpstreamConnection | Failure = await self._connect()
+        except (OSError, TimeoutError) as error:
+            result = connect_failure(error, timeout)
+        done(result)
+
+    async def _connect(self) -> UpstreamConnection:
+        address, tls = self.address, self._tls
+        if isinstance(address, UnixAddress):
+            _, connection = await self._loop.create_unix_connection(
+                lambda: UpstreamConnection(self),
+                address.path,
+                ssl=tls,
+                server_hostname=self._server_name if tls else None,
+            )
+        else:
+            _, connection = await self._loop.create_connection(
+                lambda: UpstreamConnection(self),
+                address.host,
+                address.port,
+                ssl=tls,
+                server_hostname=self._server_name if tls else None,
+            )
+        return connection
+
+
+def connect_failure(error: BaseException, timeout: float) -> Failure:
+    """The cause of a failed dial in words; `detail` goes to records, not to the app."""
+    kind = FailureKind.CONNECT_FAILURE
+    match error:
+        case ssl.SSLCertVerificationError():
+            kind, detail = FailureKind.TLS_ERROR, f"certificate refused: {error.verify_message}"
+        case ssl.SSLError():
+            kind, detail = FailureKind.TLS_ERROR, f"TLS: {error.reason or error}"
+        case TimeoutError():
+            detail = f"no connection within {timeout:g} s"
+        case socket.gaierror():
+            detail = f"name not resolved: {error.strerror}"
+        case OSError():
+            detail = error.strerror or str(error)
+        case _:
+            detail = str(error)
+    return Failure(kind, detail=detail)

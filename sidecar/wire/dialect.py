@@ -1,0 +1,128 @@
+"""Dialects: which API a path speaks, and how that API says that something went wrong.
+
+In:      the path of a request; a failure code with words for the app.
+Out:     a Shape; JSON bodies, and the event that ends a broken stream after commit.
+Rule:    the words name the kind and the request id, never an endpoint's address or a credential.
+Source:  contract §4; the error objects of OpenAI's and Anthropic's public APIs.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Any
+
+
+class Shape(StrEnum):
+    """What a path's requests and streams look like."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    RESPONSES = "responses"
+    MESSAGES = "messages"
+    EMBEDDINGS = "embeddings"
+    OTHER = "other"
+
+
+_BY_END = (
+    ("/chat/completions", Shape.CHAT),
+    ("/completions", Shape.COMPLETIONS),
+    ("/responses", Shape.RESPONSES),
+    ("/messages", Shape.MESSAGES),
+    ("/embeddings", Shape.EMBEDDINGS),
+)
+
+_ANTHROPIC_TYPES = {
+    "bad_request": "invalid_request_error",
+    "header_too_large": "invalid_request_error",
+    "body_too_large": "request_too_large",
+    "no_route": "not_found_error",
+    "rate_limited": "rate_limit_error",
+    "overloaded": "overloaded_error",
+    "draining": "overloaded_error",
+    "first_packet_timeout": "timeout_error",
+    "response_timeout": "timeout_error",
+    "idle_timeout": "timeout_error",
+    "total_timeout": "timeout_error",
+    "deadline_exceeded": "timeout_error",
+}
+
+
+def shape_of(path: str) -> Shape:
+    """By how the path ends. The messages of an OpenAI thread are not Anthropic's Messages API."""
+    for end, shape in _BY_END:
+        if path.endswith(end):
+            return Shape.OTHER if shape is Shape.MESSAGES and "/threads/" in path else shape
+    return Shape.OTHER
+
+
+def error_body(shape: Shape, code: str, message: str, request_id: str) -> bytes:
+    """The JSON body of the sidecar's own error."""
+    return _json(_error(shape, code, message, request_id))
+
+
+def error_event(
+    shape: Shape,
+    code: str,
+    message: str,
+    request_id: str = "",
+    *,
+    response_id: str = "",
+    sequence_number: int = 0,
+    created_at: int = 0,
+    model: str = "",
+) -> bytes:
+    """The event that tells the app's SDK that its stream is broken.
+
+    The keyword arguments serve RESPONSES, whose event must carry the response it ends; StreamReader knows
+    the first two. `created_at` is Unix time in seconds.
+    """
+    if shape is Shape.RESPONSES:
+        failed = _failed_response(code, _signed(message, request_id), response_id, created_at, model)
+        event = {"type": "response.failed", "sequence_number": sequence_number, "response": failed}
+        return b"event: response.failed\ndata: " + _json(event) + b"\n\n"
+    name = b"event: error\n" if shape is Shape.MESSAGES else b""
+    return name + b"data: " + _json(_error(shape, code, message, request_id)) + b"\n\n"
+
+
+def _error(shape: Shape, code: str, message: str, request_id: str) -> dict[str, Any]:
+    if shape is Shape.MESSAGES:
+        kind = _ANTHROPIC_TYPES.get(code, "api_error")
+        error = {"type": kind, "message": message, "code": code}
+        return {"type": "error", "error": error, "request_id": request_id or None}
+    words = _signed(message, request_id)
+    return {"error": {"message": words, "type": "sidecar_error", "code": code, "param": None}}
+
+
+def _signed(message: str, request_id: str) -> str:
+    return f"{message} (request id {request_id})" if request_id else message
+
+
+def _failed_response(
+    code: str, message: str, response_id: str, created_at: int, model: str
+) -> dict[str, Any]:
+    """A Response as the schema wants it: `error.code` is a closed set there, so ours goes into the metadata."""
+    return {
+        "id": response_id,
+        "object": "response",
+        "created_at": created_at,
+        "status": "failed",
+        "error": {
+            "code": "rate_limit_exceeded" if code == "rate_limited" else "server_error",
+            "message": message,
+        },
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {"sidecar_code": code},
+        "model": model,
+        "output": [],
+        "parallel_tool_calls": True,
+        "temperature": None,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": None,
+    }
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

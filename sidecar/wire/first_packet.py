@@ -1,0 +1,142 @@
+"""The first packet: when a stream has begun to be of use to the app, and how it stands since.
+
+In:      the payload of a response body, split anywhere.
+Out:     `progress`, which opens the gate; content, finish, error, usage for records and health.
+Rule:    comments, pings, empty events, blank lines and a bare [DONE] are never progress; role-only, lifecycle
+         and usage events are for `event` only. A finish reason without content is: the answer is whole.
+Limits:  an event over 1 MiB sets `overflow`, and nothing is read from there on.
+Source:  contract §4, "Data path".
+
+After the first content a stream says nothing new until it ends. So events that hold none of a few marking
+words are not parsed; a word that stands in the answer's text only costs one parse.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sidecar.wire.dialect import Shape
+from sidecar.wire.meaning import Meaning, StreamError, read_event
+from sidecar.wire.sse import EventReader
+
+__all__ = ["StreamError", "StreamReader"]
+
+_IDLE_LINES = re.compile(rb"(?:[\r\n]|:[^\r\n]*[\r\n])*")
+_LINE_END = re.compile(rb"[\r\n]")
+
+_CHAT_MARKS = (b"error", b"[DONE]", b"_tokens")
+_MARKS: dict[Shape, tuple[bytes, ...]] = {
+    Shape.CHAT: _CHAT_MARKS,
+    Shape.COMPLETIONS: _CHAT_MARKS,
+    Shape.RESPONSES: (b"error", b"[DONE]", b"response.completed", b"response.incomplete", b"response.failed"),
+    Shape.MESSAGES: (b"error", b"[DONE]", b"_tokens", b"message_stop", b"stop_reason"),
+}
+_OTHER_MARKS = (b"error", b"[DONE]", b"_tokens")
+
+
+class StreamReader:
+    """Reads one attempt's stream.
+
+    progress       the first packet has come
+    content        a delta with text, a tool call, a refusal, audio or reasoning has come
+    finished       the answer has said that it ended: a finish or stop reason, [DONE], message_stop, …
+    done_marker    the stream's true last event has come
+    error          what the service reported as an error in its stream
+    usage          prompt and completion tokens
+    events         how many events have ended; the `sequence_number` of the next one of a Responses stream
+    """
+
+    __slots__ = (
+        "_first_packet_is",
+        "_in_comment",
+        "_marks",
+        "_reader",
+        "_shape",
+        "content",
+        "done_marker",
+        "error",
+        "events",
+        "finished",
+        "progress",
+        "response_id",
+        "usage",
+    )
+
+    def __init__(self, shape: Shape, first_packet_is: str = "content") -> None:
+        self._shape = shape
+        self._first_packet_is = first_packet_is  # content, event, body, headers
+        self._marks = _MARKS.get(shape, _OTHER_MARKS)
+        self._reader = EventReader()
+        self._in_comment = False
+        self.progress = first_packet_is == "headers"
+        self.content = False
+        self.finished = False
+        self.done_marker = False
+        self.error: StreamError | None = None
+        self.usage: tuple[int | None, int | None] = (None, None)
+        self.response_id = ""
+        self.events = 0
+
+    @property
+    def pending(self) -> int:
+        """Bytes of an event that has not all come; 0 at an event boundary."""
+        return self._reader.pending
+
+    @property
+    def overflow(self) -> bool:
+        """An event was too large to be read; the stream is not followed any further."""
+        return self._reader.overflow
+
+    def feed(self, payload: bytes) -> None:
+        """Takes in the next bytes."""
+        settled = self.content and self.progress
+        if settled and payload.endswith(b"\n\n") and not self._reader.pending and not self._marked(payload):
+            self.events += payload.count(b"\n\n")
+            return
+        if not self.progress and self._first_packet_is == "body":
+            self._look_for_body(payload)
+        for event in self._reader.feed(payload):
+            self.events += 1
+            if not settled or event.name == b"error" or self._marked(event.data or b""):
+                self._take(read_event(self._shape, event))
+                settled = self.content and self.progress
+
+    def _marked(self, data: bytes) -> bool:
+        """Whether the data may say more than text: never a false no, at times a false yes."""
+        for mark in self._marks:
+            if mark in data:
+                return True
+        reasons = data.count(b"finish_reason")  # of `"finish_reason":null` every chunk has one
+        return reasons > 0 and reasons > data.count(b'finish_reason":null') + data.count(
+            b'finish_reason": null'
+        )
+
+    def _take(self, meaning: Meaning) -> None:
+        self.content = self.content or meaning.content
+        self.finished = self.finished or meaning.finished or meaning.last
+        self.done_marker = self.done_marker or meaning.last
+        self.error = self.error or meaning.error
+        self.response_id = self.response_id or meaning.response_id
+        prompt, completion = meaning.usage
+        if prompt is not None or completion is not None:
+            self.usage = (
+                self.usage[0] if prompt is None else prompt,
+                self.usage[1] if completion is None else completion,
+            )
+        wanted = meaning.counts if self._first_packet_is == "event" else meaning.content or meaning.finished
+        if wanted and self._first_packet_is in ("content", "event"):
+            self.progress = True
+
+    def _look_for_body(self, payload: bytes) -> None:
+        """Any byte of a body is progress, but for blank lines and lines that begin with a colon."""
+        begin = 0
+        if self._in_comment:
+            end = _LINE_END.search(payload)
+            if end is None:
+                return
+            begin = end.end()
+            self._in_comment = False
+        idle = _IDLE_LINES.match(payload, begin)
+        rest = payload[idle.end() :] if idle else b""
+        self._in_comment = rest.startswith(b":")
+        self.progress = bool(rest) and not self._in_comment

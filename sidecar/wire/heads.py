@@ -1,0 +1,344 @@
+"""HTTP/1.x heads, read strictly: one reading of the bytes, or none.
+
+In:      the bytes up to and with the blank line; head_end finds it, the caller bounds it.
+Out:     RequestHead or Refusal; ResponseHead or the words that say why it is malformed.
+Limits:  sizes are the caller's; every pattern here is linear in the length of the head.
+Errors:  values. Nothing raises for bad peer input; a refused request always gets status 400, and the
+         connection it came on cannot be used any further.
+Source:  RFC 9110, RFC 9112. Stricter than they ask in: any Host sent twice, any Content-Length sent twice
+         (even the same), any Transfer-Encoding but `chunked`, dot segments in a path, versions other than
+         1.0 and 1.1, TRACE (an LLM service that echoed it would tell the app the sidecar's credential).
+         Laxer in: one empty line before a request line (9112 2.2), no space after a status code without
+         a reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sidecar.wire.target import read_target
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_VALUE = rb"[^\x00-\x08\x0a-\x1f\x7f]"
+_FIELD_LINES = b"((?:" + _TOKEN + b"++:" + _VALUE + rb"*+\r\n)*)\r\n"
+_REQUEST = re.compile(
+    rb"(?:\r\n)?(" + _TOKEN + rb"++) ([!-~]++) HTTP/1\.([01])\r\n" + _FIELD_LINES,
+)
+_RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + _VALUE + rb"*+))?\r\n" + _FIELD_LINES)
+
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_BARE_CR = re.compile(rb"\r(?!\n)")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_TOKEN_ONLY = re.compile(_TOKEN + b"+")
+_VALUE_ONLY = re.compile(_VALUE + b"*")
+
+_MAX_LENGTH_DIGITS = 18  # below 2**63, so that no peer written in C reads another number than we do
+
+HOP_BY_HOP: frozenset[bytes] = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+
+_STEERING = frozenset(
+    (b"connection", b"content-length", b"expect", b"host", b"transfer-encoding", b"upgrade"),
+)
+
+
+class Field(NamedTuple):
+    """One field line: its name in lower case and as sent, its value without the white space around it."""
+
+    lower: bytes
+    name: bytes
+    value: bytes
+
+
+class Refusal(NamedTuple):
+    """Why a request is not taken; `why` completes the sentence "the request …"."""
+
+    code: str
+    why: str
+    status: int
+
+
+class RequestHead:
+    """A request line and its fields.
+
+    `target` is as sent; `path` and `query` (with its `?`) are what it comes to, for every form of target.
+    `host` is in lower case, without port and brackets; empty where there is none.
+    """
+
+    __slots__ = (
+        "chunked",
+        "content_length",
+        "expect_continue",
+        "fields",
+        "host",
+        "keep_alive",
+        "method",
+        "minor",
+        "path",
+        "query",
+        "target",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        path: str,
+        query: str,
+        minor: int,
+        fields: tuple[Field, ...],
+        content_length: int | None,
+        chunked: bool,
+        keep_alive: bool,
+        host: str,
+        expect_continue: bool,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.path = path
+        self.query = query
+        self.minor = minor
+        self.fields = fields
+        self.content_length = content_length
+        self.chunked = chunked
+        self.keep_alive = keep_alive
+        self.host = host
+        self.expect_continue = expect_continue
+
+    def get(self, lower: bytes) -> bytes | None:
+        """The value of the first field of that name (in lower case)."""
+        return _first(self.fields, lower)
+
+
+class ResponseHead:
+    """A status line and its fields. `content_type` is in lower case, without its parameters."""
+
+    __slots__ = (
+        "chunked",
+        "content_encoding",
+        "content_length",
+        "content_type",
+        "fields",
+        "keep_alive",
+        "minor",
+        "reason",
+        "status",
+    )
+
+    def __init__(
+        self,
+        status: int,
+        reason: bytes,
+        minor: int,
+        fields: tuple[Field, ...],
+        content_length: int | None,
+        chunked: bool,
+        keep_alive: bool,
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.minor = minor
+        self.fields = fields
+        self.content_length = content_length
+        self.chunked = chunked
+        self.keep_alive = keep_alive
+        kind = _first(fields, b"content-type") or b""
+        self.content_type = kind.partition(b";")[0].rstrip(b" \t").lower()
+        self.content_encoding = (_first(fields, b"content-encoding") or b"").lower()
+
+    def get(self, lower: bytes) -> bytes | None:
+        """The value of the first field of that name (in lower case)."""
+        return _first(self.fields, lower)
+
+
+def head_end(buffer: bytes | bytearray, start: int = 0) -> int:
+    """The index just after the blank line, or -1 while there is none.
+
+    `start` is where the head begins, or up to 3 bytes before the end of what was searched already.
+    A bare LF ends the wait too, at the index after it, for parse_* to refuse: RFC 9112 2.2 lets a recipient
+    take it for a line end, and those who do and those who do not see different requests.
+    """
+    end = buffer.find(b"\r\n\r\n", start)
+    if end >= 0:
+        return end + 4
+    begin = max(start - 1, 0)  # the CR of a CRLF that `start` splits
+    if buffer.count(b"\n", begin) == buffer.count(b"\r\n", begin):
+        return -1
+    bare = _BARE_LF.search(buffer, start)
+    return bare.end() if bare else -1
+
+
+def parse_request_head(head: bytes) -> RequestHead | Refusal:
+    """Reads a request's head; one empty line before it is ignored (RFC 9112 2.2)."""
+    match = _REQUEST.fullmatch(head)
+    if match is None:
+        return _refused(_why_malformed(head, is_request=True))
+    method, target, version, block = match.groups()
+    minor = 1 if version == b"1" else 0
+    fields, steering = _split_fields(block)
+    framing = _framing(steering, minor)
+    if isinstance(framing, str):
+        return _refused(framing)
+    if method in (b"CONNECT", b"TRACE"):
+        return _refused(f"asks for {method.decode()}, which is not served")
+    if b"upgrade" in steering:
+        return _refused("asks for an upgrade, which is not served")
+    hosts = steering.get(b"host", ())
+    if len(hosts) != 1 and (hosts or minor):
+        return _refused("has no Host" if not hosts else "has more than one Host")
+    place = read_target(method, target, hosts[0] if hosts else b"")
+    if isinstance(place, str):
+        return _refused(place)
+    path, query, host = place
+    return RequestHead(
+        method.decode(),
+        target.decode(),
+        path.decode(),
+        query.decode(),
+        minor,
+        fields,
+        framing[0],
+        framing[1],
+        _keeps_alive(steering, minor),
+        host,
+        # a 1.0 peer cannot mean it (RFC 9110 10.1.1)
+        minor == 1 and any(value.lower() == b"100-continue" for value in steering.get(b"expect", ())),
+    )
+
+
+def parse_response_head(head: bytes) -> ResponseHead | str:
+    """Reads a response's head; a str says why it is malformed and completes "the response …"."""
+    match = _RESPONSE.fullmatch(head)
+    if match is None:
+        return _why_malformed(head, is_request=False)
+    version, code, reason, block = match.groups()
+    minor = 1 if version == b"1" else 0
+    fields, steering = _split_fields(block)
+    framing = _framing(steering, minor)
+    if isinstance(framing, str):
+        return framing
+    status = int(code)
+    if status == 101:
+        return "switches protocols, which was not asked for"
+    return ResponseHead(
+        status, reason or b"", minor, fields, framing[0], framing[1], _keeps_alive(steering, minor)
+    )
+
+
+def end_to_end(fields: Iterable[Field]) -> list[Field]:
+    """The fields that go on to the next peer: not the hop-by-hop ones, nor any that Connection names."""
+    fields = tuple(fields)
+    drop = HOP_BY_HOP
+    for field in fields:
+        if field.lower == b"connection":
+            drop = drop.union(_options(field.value))
+    return [field for field in fields if field.lower not in drop]
+
+
+def is_field_value(value: bytes) -> bool:
+    """Whether the bytes may stand as a field's value: no CR, LF, NUL or other control but the tab."""
+    return _VALUE_ONLY.fullmatch(value) is not None
+
+
+def _first(fields: tuple[Field, ...], lower: bytes) -> bytes | None:
+    for field in fields:
+        if field[0] == lower:
+            return field[2]
+    return None
+
+
+def _split_fields(block: bytes) -> tuple[tuple[Field, ...], dict[bytes, list[bytes]]]:
+    """The fields of a block that has been matched, and the values of those that steer framing and routing."""
+    fields = []
+    steering: dict[bytes, list[bytes]] = {}
+    make = tuple.__new__  # Field's own constructor costs a third of the whole parse
+    for line in block.split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b":")
+        lower = name.lower()
+        value = value.strip(b" \t")
+        fields.append(make(Field, (lower, name, value)))
+        if lower in _STEERING:
+            steering.setdefault(lower, []).append(value)
+    return tuple(fields), steering
+
+
+def _framing(steering: dict[bytes, list[bytes]], minor: int) -> tuple[int | None, bool] | str:
+    """Content-Length and whether chunked, or what is wrong (RFC 9112 6.1, 6.3; RFC 9110 8.6)."""
+    lengths = steering.get(b"content-length")
+    codings = steering.get(b"transfer-encoding")
+    if codings is not None:
+        if lengths is not None:
+            return "has both Content-Length and Transfer-Encoding"
+        if minor == 0:
+            return "has a Transfer-Encoding in HTTP/1.0"
+        if len(codings) != 1 or codings[0].lower() != b"chunked":
+            return "has a Transfer-Encoding other than chunked"
+        return None, True
+    if lengths is None:
+        return None, False
+    if len(lengths) != 1:
+        return "has more than one Content-Length"
+    if not lengths[0].isdigit() or len(lengths[0]) > _MAX_LENGTH_DIGITS:
+        return "has a Content-Length that is no number"
+    return int(lengths[0]), False
+
+
+def _keeps_alive(steering: dict[bytes, list[bytes]], minor: int) -> bool:
+    """Whether the connection may serve another exchange (RFC 9112 9.3)."""
+    options = [option for value in steering.get(b"connection", ()) for option in _options(value)]
+    return b"close" not in options and (minor == 1 or b"keep-alive" in options)
+
+
+def _options(value: bytes) -> list[bytes]:
+    return [option.strip(b" \t") for option in value.lower().split(b",")]
+
+
+def _refused(why: str) -> Refusal:
+    return Refusal("bad_request", why, 400)
+
+
+def _why_malformed(head: bytes, *, is_request: bool) -> str:
+    """What is wrong with a head that did not match: slow and in words, for it ends the connection anyway."""
+    if _BARE_LF.search(head) or _BARE_CR.search(head):
+        return "has a bare CR or LF in its head"
+    if _CONTROL.search(head):
+        return "has a control character in its head"
+    if not head.endswith(b"\r\n\r\n"):
+        return "has a head without its end"
+    if is_request:
+        head = head.removeprefix(b"\r\n")
+    first, *lines = head[:-4].split(b"\r\n")
+    if not (_REQUEST if is_request else _RESPONSE).fullmatch(first + b"\r\n\r\n"):
+        return _why_bad_request_line(first) if is_request else "has a status line that is not HTTP/1.x"
+    return next(filter(None, map(_why_bad_field, lines)), "has an empty line inside its head")
+
+
+def _why_bad_request_line(line: bytes) -> str:
+    version = line.rpartition(b" ")[2]
+    if version.startswith(b"HTTP/") and version not in (b"HTTP/1.0", b"HTTP/1.1"):
+        return "is in an HTTP version other than 1.0 and 1.1"
+    return "has a request line that is not HTTP/1.x"
+
+
+def _why_bad_field(line: bytes) -> str | None:
+    name, colon, _ = line.partition(b":")
+    if line.startswith((b" ", b"\t")):
+        return "has a field folded over two lines"
+    if not colon:
+        return "has a field line without a colon"
+    if name.endswith((b" ", b"\t")):
+        return "has white space between a field's name and its colon"
+    return None if _TOKEN_ONLY.fullmatch(name) else "has a field name that is no token"

@@ -1,0 +1,121 @@
+"""The app's JSON body: which model, a stream or not, and where the model's name stands.
+
+In:      a request body as received.
+Out:     a Peek; the body with another model, every other byte as it was.
+Limits:  the caller bounds the body; cost is one pass of Python's C scanner, about 2 ms a MiB.
+Errors:  values. What is no JSON object (UTF-8, a byte order mark before it is let pass) is not valid, has no
+         model and is never rewritten.
+
+A tokenizing regex that skips what is not asked for was measured at 2 to 5 times the cost of the C scanner, so
+the body is parsed: member by member, for then their places are known; as Latin-1, one character a byte, so that
+places are byte offsets. A small body, for which calls cost more than bytes, is parsed at once if the bytes
+`"model"` stand there once at most and no escape can spell a letter of it: that place is then the key's, if there
+is such a key.
+
+Like Python's and Node's parsers we let the last of two equal keys count, and like Python's we let NaN pass: the
+service is the judge of its own input.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NamedTuple
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
+_TEXT = r'[^"\\\x00-\x1f]*+'
+_KEY = re.compile(f'"({_TEXT}(?:\\\\.{_TEXT})*)"[ \\t\\n\\r]*:[ \\t\\n\\r]*')
+_MODEL = re.compile(rb'"model"[ \t\n\r]*:[ \t\n\r]*("[^"\\]*+(?:\\.[^"\\]*+)*")')
+_CLOSE = re.compile(r"[ \t\n\r]*\}[ \t\n\r]*")
+_SMALL = 16 * 1024
+_BOM = b"\xef\xbb\xbf"
+_decode = json.JSONDecoder().raw_decode
+
+
+class Peek(NamedTuple):
+    """What was found. `model_span` is where the value of `model`, quotes included, begins and ends."""
+
+    model: str | None
+    stream: bool
+    model_span: tuple[int, int] | None
+    valid: bool
+
+
+_INVALID = Peek(None, False, None, False)
+
+
+def peek(body: bytes) -> Peek:
+    """Finds the top-level `model` and `stream` of a JSON object."""
+    begin = 3 if body.startswith(_BOM) else 0
+    try:
+        if len(body) <= _SMALL and b"\\u006" not in body:
+            place = body.find(b'"model"')
+            if body.rfind(b'"model"') == place:
+                return _whole(body, begin, place)
+        if not body.isascii():
+            body.decode()
+        return _members(body, body.decode("latin-1"), begin)
+    except (ValueError, RecursionError):
+        return _INVALID
+
+
+def with_model(body: bytes, peek: Peek, model: str) -> bytes:
+    """The body with `model` as its model; as it is where it names none."""
+    if peek.model_span is None:
+        return body
+    begin, end = peek.model_span
+    return b"".join((body[:begin], json.dumps(model).encode(), body[end:]))
+
+
+def _whole(body: bytes, begin: int, place: int) -> Peek:
+    said = json.loads((body[begin:] if begin else body).decode())
+    if not isinstance(said, dict):
+        return _INVALID
+    model = _name(said.get("model"))
+    value = _MODEL.match(body, place) if model is not None else None
+    return Peek(model, said.get("stream") is True, value.span(1) if value else None, True)
+
+
+def _members(body: bytes, text: str, at: int) -> Peek:
+    at = _after(_SPACE, text, at)
+    if not text.startswith("{", at):
+        return _INVALID
+    at = _after(_SPACE, text, at + 1)
+    model: str | None = None
+    span: tuple[int, int] | None = None
+    stream = False
+    more = not text.startswith("}", at)
+    while more:
+        key = _KEY.match(text, at)
+        if key is None:
+            return _INVALID
+        name = json.loads(f'"{key[1]}"') if "\\" in key[1] else key[1]
+        at = key.end()
+        value, end = _decode(text, at)
+        if name == "stream":
+            stream = value is True
+        elif name == "model":
+            model = _name(json.loads(body[at:end])) if isinstance(value, str) else None
+            span = (at, end) if model is not None else None
+        comma = _COMMA.match(text, end)
+        more = comma is not None
+        at = comma.end() if comma else end
+    close = _CLOSE.fullmatch(text, at)
+    return Peek(model, stream, span, True) if close else _INVALID
+
+
+def _after(pattern: re.Pattern[str], text: str, at: int) -> int:
+    match = pattern.match(text, at)
+    return match.end() if match else at
+
+
+def _name(value: object) -> str | None:
+    """The model's name; None for one with lone surrogates, which can be neither sent nor logged."""
+    if not isinstance(value, str):
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return None
+    return value

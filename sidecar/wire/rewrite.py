@@ -1,0 +1,100 @@
+"""Heads for the next peer: the app's request to the LLM, the LLM's answer to the app.
+
+In:      a parsed head and what policy and exchange add to it.
+Out:     bytes ready to be written.
+Rule:    only end-to-end fields go on; none of the sidecar's own (`x-sidecar-*`) goes or comes through; framing
+         is always written here, from what was parsed, never copied.
+Limits:  what is passed in ready-made is trusted: check it with heads.is_field_value where it comes from
+         outside. Answers are HTTP/1.1; a 1.0 app that wants to keep its connection needs its own field
+         in `extra`.
+"""
+
+from __future__ import annotations
+
+from sidecar.wire.heads import HOP_BY_HOP, RequestHead, ResponseHead, end_to_end
+
+CHUNKED = b"transfer-encoding: chunked\r\n"
+UNTIL_CLOSE = b""
+
+# Written anew for each attempt, or the app's business with the sidecar alone.
+_NOT_PASSED_ON = frozenset(
+    (
+        b"accept-encoding",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"traceparent",
+        b"tracestate",
+        b"transfer-encoding",
+    )
+)
+_NOT_SETTABLE = _NOT_PASSED_ON | HOP_BY_HOP  # a second one of these would change what the head means
+_WANT_LENGTH = ("POST", "PUT", "PATCH")
+
+
+def request_fields(
+    head: RequestHead, *, remove: frozenset[bytes], set_fields: tuple[tuple[bytes, bytes], ...]
+) -> bytes:
+    """The app's fields as ready lines, less `remove`, with `set_fields` in place of those of the same name.
+
+    Names in `remove` and `set_fields` are in lower case; of two equal ones the last counts.
+    """
+    new = {name: value for name, value in set_fields if name not in _NOT_SETTABLE}
+    drop = _NOT_PASSED_ON.union(remove, new)
+    lines = [
+        b"%b: %b\r\n" % (field.name, field.value)
+        for field in end_to_end(head.fields)
+        if field.lower not in drop and not field.lower.startswith(b"x-sidecar-")
+    ]
+    lines += [b"%b: %b\r\n" % field for field in new.items()]
+    return b"".join(lines)
+
+
+def upstream_request(
+    method: str, target: bytes, host: bytes, fields: bytes, body_length: int | None, trace: bytes
+) -> bytes:
+    """The whole head of an attempt. `fields` and `trace` are ready lines, each with its CRLF, or empty.
+
+    `identity` is asked for because the first packet of a compressed stream cannot be seen.
+    """
+    if body_length is None and method in _WANT_LENGTH:  # RFC 9110 8.6: say 0 where a body is usual
+        body_length = 0
+    length = b"" if body_length is None else content_length(body_length)
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%baccept-encoding: identity\r\n%b\r\n" % (
+        method.encode(),
+        target,
+        host,
+        fields,
+        trace,
+        length,
+    )
+
+
+def downstream_head(head: ResponseHead, *, extra: bytes, framing: bytes, keep_alive: bool) -> bytes:
+    """The whole head of the answer to the app.
+
+    `extra` is ready lines; `framing` is framing_of(head) when the body is relayed as it comes, CHUNKED when
+    it is chunked anew, UNTIL_CLOSE when only the end of the connection ends it.
+    """
+    lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
+    lines += [
+        b"%b: %b\r\n" % (field.name, field.value)
+        for field in end_to_end(head.fields)
+        if field.lower != b"content-length" and not field.lower.startswith(b"x-sidecar-")
+    ]
+    lines += (extra, framing, b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+    return b"".join(lines)
+
+
+def framing_of(head: ResponseHead) -> bytes:
+    """The framing fields of a body that is relayed as it comes; none on 1xx and 204 (RFC 9110 8.6)."""
+    if head.status < 200 or head.status == 204:
+        return b""
+    if head.chunked:
+        return CHUNKED
+    return UNTIL_CLOSE if head.content_length is None else content_length(head.content_length)
+
+
+def content_length(length: int) -> bytes:
+    """The field line of a counted body."""
+    return b"content-length: %d\r\n" % length

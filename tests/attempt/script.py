@@ -1,0 +1,177 @@
+"""Scripts of a request: time on the left, what happens in the middle, the expected command on the right.
+
+    (
+        Script(own="a", vendor="v")
+        .at(0.0, begin).expect("try 1 own/a")
+        .at(0.2, late).expect("try 2 vendor/v for first_packet_timeout after own")
+        .over()
+    )
+
+Every command has to be expected, and so has silence: `expect()`. Keyword arguments are the route's services in
+order with their endpoints, one letter each. The invented dice always fall half-way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Self
+
+from sidecar.attempt.budget import RetryBudget
+from sidecar.attempt.plan import Answer, Plan, Try, Wait
+from sidecar.failure import Failure, FailureKind
+from sidecar.policy.snapshot import RetryBudget as BudgetPolicy
+from sidecar.policy.snapshot import Route
+from tests.route.spot import Spot, candidates, spot
+
+Command = Try[Spot] | Wait | Answer | None
+Event = Callable[["Script", float], Command]
+
+DEFAULT_FALLBACK_ON = frozenset(
+    {
+        *(
+            "connect_failure",
+            "reset",
+            "bad_response",
+            "first_packet_timeout",
+            "response_timeout",
+            "5xx",
+            "429",
+        ),
+        *("in_stream_error", "empty_stream", "overloaded", "unhealthy", "context_length", "auth"),
+    }
+)
+
+
+class Halfway(Random):
+    """Dice that always fall half-way."""
+
+    def random(self) -> float:
+        return 0.5
+
+
+class Script:
+    """One request under one route."""
+
+    def __init__(self, **services: str) -> None:
+        self.route = Route("/v1#0", tuple(services), fallback_on=DEFAULT_FALLBACK_ON)
+        self.spots = {
+            name: [spot(f"{name}/{letter}") for letter in letters] for name, letters in services.items()
+        }
+        self.limits: dict[str, int] = {}
+        self.budget = RetryBudget(BudgetPolicy())
+        self._held_by_others = 0
+        self._plan: Plan[Spot] | None = None
+        self._told: list[str] = []
+        self._unexpected: str | None = None
+
+    def under(self, **route_fields: object) -> Self:
+        """Changes the route before the request begins; `fallback_on` may be written as one string."""
+        words = route_fields.get("fallback_on")
+        if isinstance(words, str):
+            route_fields["fallback_on"] = frozenset(words.split())
+        self.route = replace(self.route, **route_fields)  # type: ignore[arg-type]
+        return self
+
+    def limited(self, **limits: int) -> Self:
+        """Sets max_concurrency by service."""
+        self.limits = limits
+        return self
+
+    def with_retries_spent(self, count: int) -> Self:
+        """Other requests hold that many retries of the budget."""
+        self.budget.retries = self._held_by_others = count
+        return self
+
+    @property
+    def plan(self) -> Plan[Spot]:
+        if self._plan is None:
+            rng = Halfway()
+            chooser = candidates(self.route, self.spots, rng, self.limits)
+            self._plan = Plan(self.route, chooser, self.budget, rng, 0.0)
+        return self._plan
+
+    def find(self, name: str) -> Spot:
+        return next(s for spots in self.spots.values() for s in spots if str(s) == name)
+
+    def at(self, now: float, event: Event) -> Self:
+        self._all_was_expected()
+        shown = tell(event(self, now))
+        self._told.append(f"{now:g} {getattr(event, '__name__', event)}: {shown or 'silence'}")
+        self._unexpected = shown
+        return self
+
+    def expect(self, command: str = "") -> Self:
+        story = "\n".join(self._told)
+        assert self._unexpected == command, f"expected {command or 'silence'!r} at the end of\n{story}"
+        self._unexpected = None
+        return self
+
+    def over(self) -> None:
+        """The end of the script: the request is over and has given back what it took."""
+        self._all_was_expected()
+        self.plan.ended()
+        assert (self.budget.active, self.budget.retries) == (0, self._held_by_others)
+
+    def _all_was_expected(self) -> None:
+        assert self._unexpected is None, "nothing was expected of\n" + "\n".join(self._told)
+
+
+def tell(command: Command) -> str:
+    """A command in words, every field of it."""
+    match command:
+        case Try(number, _, endpoint, reason, left, deadline):
+            words = [f"try {number} {endpoint}"]
+            words += [f"for {reason}"] if reason else []
+            words += [f"after {left}"] if left else []
+            words += [f"until {deadline:g}"] if deadline is not None else []
+            return " ".join(words)
+        case Wait(until):
+            return f"wait until {until:g}"
+        case Answer(failure):
+            return f"answer {failure.code}"
+        case None:
+            return ""
+
+
+def begin(script: Script, now: float) -> Command:
+    return script.plan.begin(now)
+
+
+def late(script: Script, now: float) -> Command:
+    return script.plan.late(now)
+
+
+def woke(script: Script, now: float) -> Command:
+    return script.plan.woke(now)
+
+
+def committed(script: Script, now: float) -> Command:
+    script.plan.committed()
+    return None
+
+
+def failed(kind: str, *, retry_after: float | None = None) -> Event:
+    """The attempt failed: `503` is a status, any other word a kind."""
+    failure = (
+        Failure(FailureKind.STATUS, int(kind), retry_after) if kind.isdigit() else Failure(FailureKind(kind))
+    )
+
+    def event(script: Script, now: float) -> Command:
+        return script.plan.failed(failure, now)
+
+    event.__name__ = f"failed({kind})"
+    return event
+
+
+def changed(name: str, **facts: float) -> Event:
+    """An endpoint's health or load is another now."""
+
+    def event(script: Script, now: float) -> Command:
+        for fact, value in facts.items():
+            setattr(script.find(name), fact, value)
+        return None
+
+    event.__name__ = f"changed({name}, {facts})"
+    return event

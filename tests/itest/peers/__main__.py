@@ -1,0 +1,28 @@
+"""Install every peer and print a line for each; the exit code is 1 if one is missing."""
+
+import sys
+
+from tests.itest.peers import PeerMissing, grpcurl, jaeger, llama_server, tiny_model
+from tests.itest.peers.clients import GRPCURL
+from tests.itest.peers.llama import LLAMA
+from tests.itest.peers.tracing import JAEGER
+
+
+def main() -> int:
+    missing = 0
+    for peer, version in (
+        (grpcurl, GRPCURL),
+        (jaeger, JAEGER),
+        (llama_server, LLAMA),
+        (tiny_model, "random"),
+    ):
+        try:
+            print(f"{peer.__name__} {version} {peer()}", flush=True)
+        except PeerMissing as error:
+            missing = 1
+            print(f"{peer.__name__} {version} missing: {error}", file=sys.stderr)
+    return missing
+
+
+if __name__ == "__main__":
+    sys.exit(main())

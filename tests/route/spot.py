@@ -1,0 +1,67 @@
+"""The simplest endpoint that fulfils route's Endpoint protocol: out of rotation until a moment, or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from sidecar.policy.snapshot import Route, Service, Url
+from sidecar.route.candidates import Candidates, ServicePicker
+from sidecar.terms import EndpointKey
+
+
+@dataclass(slots=True)
+class Spot:
+    key: EndpointKey
+    in_flight: int = 0
+    until: float = 0.0
+    weight: float = 1.0
+    thinned: bool = False  # back, but not for this request: probation or ramp
+
+    def available(self, now: float) -> bool:
+        return self.until <= now and not self.thinned
+
+    def share(self, now: float) -> float:
+        return self.weight
+
+    def due_back(self, now: float) -> float:
+        return max(self.until, now)
+
+    def why(self) -> str:
+        return "ejected" if self.until else ""
+
+    def __str__(self) -> str:
+        return f"{self.key.service}/{self.key.address}"
+
+
+def spot(name: str, **facts: float) -> Spot:
+    """`own/a` as an endpoint."""
+    service, _, address = name.partition("/")
+    made = Spot(EndpointKey(service, address))
+    for fact, value in facts.items():
+        setattr(made, fact, value)
+    return made
+
+
+def service(name: str, **fields: object) -> Service:
+    plain = Service(name, Url("http", name, 80, "/v1", name))
+    return replace(plain, **fields)  # type: ignore[arg-type]
+
+
+def giving(endpoints: Sequence[Spot]) -> Callable[[], Sequence[Spot]]:
+    return lambda: endpoints
+
+
+def candidates(
+    route: Route,
+    endpoints: Mapping[str, Sequence[Spot]],
+    rng: Random,
+    limits: Mapping[str, int] | None = None,
+) -> Candidates[Spot]:
+    """A route's candidates over these endpoints; `limits` are max_concurrency by service."""
+    pickers = [
+        ServicePicker(service(name, max_concurrency=(limits or {}).get(name)), giving(endpoints[name]), rng)
+        for name in route.services
+    ]
+    return Candidates(route, pickers)
