@@ -13,10 +13,10 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from random import Random
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sidecar import __version__
 from sidecar.admin.hub import EventHub
@@ -29,8 +29,8 @@ from sidecar.exchange.clocks import Clocks
 from sidecar.exchange.exchange import Exchange
 from sidecar.exchange.runtime import Runtime, RuntimeRefused, Shared
 from sidecar.health.events import HealthEvent
-from sidecar.health.ledger import Ledger
-from sidecar.listening import listen
+from sidecar.health.ledger import EndpointStatus, Ledger
+from sidecar.listening import listen, remove_sockets
 from sidecar.policy import load
 from sidecar.policy.build import build_settings, build_snapshot
 from sidecar.policy.problems import Problem
@@ -75,11 +75,20 @@ class StartRefused(Exception):
 
 
 class Daemon:
-    """One sidecar. `start`, then `run_until_stopped`, or `stop` from elsewhere."""
+    """One sidecar. `start`, then `run_until_stopped`; `request_stop` from anywhere on the loop ends it."""
 
     def __init__(
-        self, config: Config, *, path: str | None = None, text: bytes = b"", log_fd: int | None = 1
+        self,
+        config: Config,
+        *,
+        path: str | None = None,
+        text: bytes = b"",
+        log_fd: int | None = 1,
+        listeners: Sequence[Callable[[Fields], None]] = (),
+        sinks: Sequence[Callable[[RequestRecord], None]] = (),
     ) -> None:
+        """`path` and `text`: the file to watch and what it held. `log_fd` None: no log lines. `listeners` hear every
+        change of state, `sinks` every finished request."""
         self._config = config
         self._settings: Settings = build_settings(config)
         self._path = path
@@ -87,7 +96,7 @@ class Daemon:
         rng = Random(os.urandom(16))
         self._ledger = Ledger(rng)
         self._hub = EventHub(self._ledger.statuses)
-        self._sinks: list[Callable[[RequestRecord], None]] = [self._hub.request_finished]
+        self._sinks: list[Callable[[RequestRecord], None]] = [self._hub.request_finished, *sinks]
         self._runtime: Runtime | None = None
         self._shared = Shared(
             loop=loop,
@@ -106,7 +115,7 @@ class Daemon:
         )
         self._resolver = Resolver(loop, self._resolved)
         self._answered: dict[str, asyncio.Event] = {}
-        self._make_telemetry(log_fd)
+        self._make_telemetry(log_fd, listeners)
         store = PolicyStore(self._settings.state_dir) if self._settings.state_dir else None
         self.policies = PolicyManager(self._install, self._hub, store, also_check=self._world_problems)
         self._watch: FileWatch | None = None
@@ -117,7 +126,7 @@ class Daemon:
         self._ops: OpsServer | None = None
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.ready = False
         self.listen: list[Address] = []
         self.admin_listen: list[str] = []
@@ -193,10 +202,10 @@ class Daemon:
 
     # -- telemetry -----------------------------------------------------------------------------------------------
 
-    def _make_telemetry(self, log_fd: int | None) -> None:
+    def _make_telemetry(self, log_fd: int | None, others: Sequence[Callable[[Fields], None]]) -> None:
         settings, clock = self._settings, WallTime()
         self._lines: Lines | None = None
-        listeners: list[Callable[[Fields], None]] = []
+        listeners = list(others)
         if log_fd is not None:
             self._lines = Lines(Output(log_fd), self._loop)
             access_log = AccessLog(self._lines, clock)
@@ -232,11 +241,8 @@ class Daemon:
         from sidecar.ops.state import StateView
         from sidecar.telemetry.exposition import Exposition, Gauges
 
-        def statuses():  # type: ignore[no-untyped-def]
-            return self._ledger.statuses(monotonic())
-
         gauges = Gauges(
-            statuses=statuses,
+            statuses=self._statuses,
             active_requests=self._active_requests,
             policy_generation=self._generation,
             events_dropped=lambda: 0,
@@ -250,7 +256,7 @@ class Daemon:
             clock=monotonic,
             not_ready=self._not_ready,
             policy_generation=self._generation,
-            statuses=statuses,
+            statuses=self._statuses,
             active_requests=self._active_requests,
             series=self._series,
             events=self._recent,
@@ -258,6 +264,9 @@ class Daemon:
         exposition = Exposition(self._metrics, gauges)
         sources = Sources(not_ready=self._not_ready, metrics=exposition.render, state=view.read)
         return OpsServer(self._settings.ops_listen, sources, hosts=self._settings.hosts)
+
+    def _statuses(self) -> list[EndpointStatus]:
+        return self._ledger.statuses(monotonic())
 
     def _not_ready(self) -> str | None:
         if self._side.draining:
@@ -375,7 +384,7 @@ class Daemon:
     def _log_rejected(self, problems: Sequence[Problem]) -> None:
         self.changes.state("policy_rejected", source="file", problems=[str(p) for p in problems])
 
-    def _spawn(self, work) -> None:  # type: ignore[no-untyped-def]
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -434,18 +443,10 @@ class Daemon:
         if self._runtime is not None:
             for service in self._runtime.services.values():
                 service.close()
-        self._remove_sockets()
+        remove_sockets((*map(str, self.listen), *self.admin_listen, *map(str, self.ops_listen)))
         self.changes.state("stopped")
         if self._lines is not None:
             self._lines.close()
-
-    def _remove_sockets(self) -> None:
-        for address in (*self.listen, *self._settings.admin_listen, *self._settings.ops_listen):
-            if isinstance(address, UnixAddress) and self.listen:
-                try:
-                    os.unlink(address.path)
-                except OSError:
-                    continue
 
 
 def start_up_log() -> None:

@@ -8,9 +8,10 @@ Errors:  OSError in words that name the address and the remedy.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sidecar.sockets import claim, owner_only
 from sidecar.terms import Address, TcpAddress, UnixAddress
@@ -34,8 +35,17 @@ async def listen(
     except OSError:
         for server in servers:
             server.close()
+        remove_sockets(map(str, bound))
         raise
     return servers, bound
+
+
+def remove_sockets(bound: Iterable[str]) -> None:
+    """Takes away the files of Unix sockets that were ours."""
+    for address in bound:
+        if address.startswith("unix:"):
+            with contextlib.suppress(OSError):
+                os.unlink(address.removeprefix("unix:"))
 
 
 async def _bind(

@@ -283,7 +283,7 @@ class Plan(Generic[E]):
         if (
             failure.kind is FailureKind.DEADLINE_EXCEEDED
         ):  # of its share; what is left was kept for the others
-            return self._deadline is not None
+            return self._deadline is not None and not self.route.fallback_on.isdisjoint(TIMEOUT_WORDS)
         return not self.route.fallback_on.isdisjoint(fallback_words(failure))
 
     # Commands

@@ -150,7 +150,7 @@ def _apply(args: Namespace) -> int:
 
 
 def _rejected(file: PolicyFile, error: PolicyRejected) -> list[str]:
-    from sidecar.policy.problems import Problem
+    from sidecar.policy import Problem
 
     return file.places(Problem(violation.field, violation.description) for violation in error.violations)
 
@@ -181,7 +181,7 @@ def _diff(args: Namespace) -> int:
 
     from sidecar.cli.policy_text import dump, read_policy
     from sidecar.cli.table import Styled, paint, wants_colour
-    from sidecar.policy.build import redacted
+    from sidecar.policy import redacted
 
     file = read_policy(args.file)
     with connect(args) as admin:

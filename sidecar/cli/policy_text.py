@@ -10,18 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 from llmsidecar.v1.policy_pb2 import Policy
 
 from sidecar.cli.plain import plain
 from sidecar.cli.stop import BAD_USAGE, Stop
-from sidecar.policy.check import check_policy
-from sidecar.policy.problems import Lines, Problem, line_of
-from sidecar.policy.yaml_file import read_file
-
-ROOT = "policy"
+from sidecar.policy import Lines, Problem, line_of, load_policy
+from sidecar.policy.yaml_nodes import MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +39,21 @@ class PolicyFile:
 
 def dump(policy: Policy) -> str:
     """The policy as the `policy:` of a config file."""
-    return yaml.safe_dump({ROOT: plain(policy)}, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.safe_dump({"policy": plain(policy)}, sort_keys=False, allow_unicode=True, width=100)
 
 
 def read_policy(path: str) -> PolicyFile:
     """Reads and checks a file; `-` is standard input."""
-    name = "<stdin>" if path == "-" else path
-    policy = Policy()
-    read = read_file(_bytes(path), policy, path=ROOT, key=ROOT)
-    # Checking what was not even read would tell the same mistakes twice.
-    checked = None if read.problems else check_policy(policy, ROOT, read.lines)
-    file = PolicyFile(name, policy, read.lines, checked.warnings if checked else ())
-    if problems := (checked.problems if checked else read.problems):
-        raise Stop(BAD_USAGE, *file.places(problems))
+    loaded = load_policy(_bytes(path))
+    file = PolicyFile("<stdin>" if path == "-" else path, loaded.policy, loaded.lines, loaded.warnings)
+    if loaded.problems:
+        raise Stop(BAD_USAGE, *file.places(loaded.problems))
     return file
 
 
 def _bytes(path: str) -> bytes:
     try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        with sys.stdin.buffer if path == "-" else open(path, "rb") as file:
+            return file.read(MAX_BYTES + 1)  # one too many is enough to be refused
     except OSError as error:
         raise Stop(BAD_USAGE, f"{path}: cannot be read: {error.strerror}") from error

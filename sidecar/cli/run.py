@@ -79,7 +79,9 @@ async def _serve(loaded: Loaded, path: str, text: bytes) -> int:
         await daemon.start()
     except StartRefused as refused:
         bad_config = any(problem.field for problem in refused.problems)
-        lines = [f"{path}:{line_of(loaded.lines, p.field)}: {p}" if p.field else str(p) for p in refused.problems]
+        lines = [
+            f"{path}:{line_of(loaded.lines, p.field)}: {p}" if p.field else str(p) for p in refused.problems
+        ]
         raise Stop(2 if bad_config else 1, *lines) from None
     print(daemon.ready_line, file=sys.stderr, flush=True)
     await daemon.run_until_stopped()

@@ -209,10 +209,8 @@ class AppConnection(asyncio.Protocol):
 
     def _read_body(self) -> None:
         data, self._buffer = self._buffer, b""
-        if self._chunked is not None:
-            done = self._read_chunked(self._chunked, data)
-        else:
-            done = self._read_counted(data)
+        walker = self._chunked
+        done = self._read_counted(data) if walker is None else self._read_chunked(walker, data)
         if self._state is not State.BODY:
             return
         if done:

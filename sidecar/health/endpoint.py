@@ -4,8 +4,9 @@ In:      the ledger's decisions, each with `now`.
 Out:     what a pick asks: available, share, due_back, why. Asking changes nothing.
 Facts:   ejection, cooling (Retry-After), failing probes, probation, ramp. The first that holds, in this
          order, is the state; with none it is available.
-Era:     grows when passive health changes its mind. An attempt speaks only about the era it began in, so
-         a stream from before an ejection can neither pass nor fail the probation after it.
+Era:     grows whenever an ejection or a probation ends. An attempt speaks only about the era it began in
+         and never during an ejection, so a stream from before one can neither pass nor fail the probation
+         after it.
 Ramp:    the share grows in a straight line from FLOOR to 1 over `ramp` seconds. Every attempt that starts
          anywhere in the ledger, this endpoint included, earns a ramping endpoint its share as credit; one
          attempt costs 1. A request that was turned away is served elsewhere and so is counted there: of
@@ -171,7 +172,6 @@ class EndpointHealth:
 
     def eject(self, absence: Absence, now: float) -> None:
         self.ejection = absence
-        self.era += 1
         self.passive.hold(now)
         if absence.enforced:
             self.on_probation = False

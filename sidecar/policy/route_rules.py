@@ -64,7 +64,8 @@ def _check_services(route: Route, path: str, known: Sequence[str], report: Repor
         if not name:
             continue
         if name not in known:
-            hint = did_you_mean(name, known) or f"; expected one of {', '.join(known[:20])}"
+            known_names = f"one of {', '.join(known[:20])}" if known else "the name of one"
+            hint = did_you_mean(name, known) or f"; expected {known_names}"
             report.problem(where, f"{quote(name)} is no service{hint}")
         if first.setdefault(name, place) != place:
             report.problem(

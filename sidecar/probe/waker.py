@@ -9,8 +9,8 @@ Clock:   uvloop's timers have a grain of 1 ms and may fire up to 0.9 ms early. T
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from sidecar.health.events import HealthEvent
 from sidecar.health.ledger import Ledger
@@ -18,17 +18,27 @@ from sidecar.health.ledger import Ledger
 TICK = 0.001
 
 
+class Timer(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Timers(Protocol):
+    """What is used of an event loop."""
+
+    def time(self) -> float: ...
+
+    def call_at(self, when: float, callback: Callable[[float], object], deadline: float, /) -> Timer: ...
+
+
 class Waker:
     """Holds at most one timer."""
 
-    def __init__(
-        self, ledger: Ledger, emit: Callable[[Sequence[HealthEvent]], None], loop: AbstractEventLoop
-    ) -> None:
+    def __init__(self, ledger: Ledger, emit: Callable[[Sequence[HealthEvent]], None], loop: Timers) -> None:
         self._ledger = ledger
         self._emit = emit
         self._loop = loop
         self._armed: float | None = None
-        self._timer: TimerHandle | None = None
+        self._timer: Timer | None = None
 
     def rearm(self) -> None:
         """Makes sure that the timer fires no later than the ledger's next deadline."""

@@ -323,7 +323,7 @@ def _why_malformed(head: bytes, *, is_request: bool) -> str:
     first, *lines = head[:-4].split(b"\r\n")
     if not (_REQUEST if is_request else _RESPONSE).fullmatch(first + b"\r\n\r\n"):
         return _why_bad_request_line(first) if is_request else "has a status line that is not HTTP/1.x"
-    return next(filter(None, map(_why_bad_field, lines)), "has an empty line inside its head")
+    return next(filter(None, map(_why_bad_field, lines)), "has a malformed head")
 
 
 def _why_bad_request_line(line: bytes) -> str:
@@ -334,6 +334,8 @@ def _why_bad_request_line(line: bytes) -> str:
 
 
 def _why_bad_field(line: bytes) -> str | None:
+    if not line:
+        return "has an empty line inside its head"
     name, colon, _ = line.partition(b":")
     if line.startswith((b" ", b"\t")):
         return "has a field folded over two lines"

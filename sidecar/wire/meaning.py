@@ -183,7 +183,7 @@ def _usage(said: dict[str, Any]) -> tuple[int | None, int | None]:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and 0 <= value < _MAX_TOKENS else None
+    return value if type(value) is int and 0 <= value < _MAX_TOKENS else None
 
 
 def _dict(value: object) -> dict[str, Any]:

@@ -69,6 +69,7 @@ class EventReader:
         self._searched = self.pending = len(held)
         if len(held) > self._max_event < len(held.rstrip(b"\r\n")):  # its line end is no part of an event
             self.overflow = True
+            self._begun = False  # shuts the fast way too
             self._searched = self.pending = 0
             held.clear()
         return _read_blocks(blocks)

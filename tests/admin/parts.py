@@ -36,7 +36,7 @@ def run(story: Coroutine[Any, Any, T]) -> T:
     """Runs a story on the daemon's kind of loop; one that hangs fails."""
 
     async def in_time() -> T:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(20):
             return await story
 
     return uvloop.run(in_time())

@@ -567,6 +567,16 @@ def test_where_no_timeout_falls_back_an_attempt_may_use_the_whole_deadline() -> 
     )  # fmt: skip
 
 
+def test_a_timer_that_fires_a_hair_before_the_deadline_starts_no_hopeless_attempt() -> None:
+    """The whole deadline was this attempt's share, so there is nothing left for another service."""
+    (
+        Script(own="a", vendor="v").under(deadline=9.0, fallback_on="5xx")
+        .at(0.0, begin).expect("try 1 own/a until 9")
+        .at(8.9995, failed("deadline_exceeded")).expect("answer deadline_exceeded")
+        .over()
+    )  # fmt: skip
+
+
 def test_a_retry_stays_within_the_share_of_its_service() -> None:
     """What is left is shared anew, so that the fallback keeps its half."""
     (

@@ -40,6 +40,7 @@ class Llm:
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
         self.received: list[Received] = []
+        self.asked = asyncio.Event()
         self.connections = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -47,7 +48,7 @@ class Llm:
 
     async def __aenter__(self) -> Llm:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.address = "127.0.0.1:%d" % self._server.sockets[0].getsockname()[1]
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -70,6 +71,7 @@ class Llm:
             while (received := await self._read(reader, number)) is not None:
                 index = min(len(self.received), len(self.answers) - 1)
                 self.received.append(received)
+                self.asked.set()
                 await self.answers[index](received, reader, writer)
                 if writer.is_closing():
                     return

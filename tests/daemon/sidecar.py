@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
+import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,12 +37,12 @@ def config(*services: dict[str, Any], route: dict[str, Any] | None = None, **mor
 
 
 @asynccontextmanager
-async def sidecar(written: dict[str, Any], path: str | None = None) -> AsyncIterator[Daemon]:
+async def sidecar(written: dict[str, Any], **more: Any) -> AsyncIterator[Daemon]:
     """Runs a daemon; its log lines go nowhere."""
     text = yaml.safe_dump(written).encode()
     loaded = load(text)
     assert not loaded.problems, loaded.problems
-    daemon = Daemon(loaded.config, path=path, text=text, log_fd=None)
+    daemon = Daemon(loaded.config, log_fd=None, **more)
     await daemon.start()
     try:
         yield daemon
@@ -145,12 +145,6 @@ async def ask(daemon: Daemon, request: bytes, method: str = "POST") -> Reply:
 
 def free_port() -> int:
     """A port where nobody listens."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def exists(path: str) -> bool:
-    return os.path.exists(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import cast
 
 import pytest
 
@@ -22,16 +23,10 @@ from .llm import (
     stream,
     then_silence,
 )
+from .loop import run
 from .sidecar import App, ask, chat, config, free_port, post, service, sidecar
 
 FAST = {"timeouts": {"first_packet": "150ms", "connect": "1s"}}
-
-
-def run(test) -> None:  # type: ignore[no-untyped-def]
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(test)
 
 
 def texts(body: bytes) -> str:
@@ -161,8 +156,7 @@ def test_when_the_app_hangs_up_the_llm_is_told(begun: bool) -> None:
             if begun:
                 await app.reader.readuntil(b"\n\n")
             else:
-                while not llm.received:
-                    await asyncio.sleep(0.005)
+                await asyncio.wait_for(llm.asked.wait(), 5)
             app.close()
             await asyncio.wait_for(llm.received[0].hung_up.wait(), 5)
 
@@ -330,24 +324,24 @@ def test_a_connection_is_used_again_after_a_whole_exchange_and_only_then() -> No
 
 def test_a_reused_connection_that_dies_before_its_first_byte_is_replayed_and_blames_nobody() -> None:
     async def test() -> None:
-        async with Llm(json_answer(CHAT), raw(b"", close=True), json_answer(CHAT)) as llm:
-            async with sidecar(config(service("a", llm))) as daemon:
-                await ask(daemon, chat(stream=False))
-                reply = await ask(daemon, chat(stream=False))
-                assert (reply.status, reply.fields["x-sidecar-attempts"]) == (200, "1")
-                assert [r.connection for r in llm.received] == [0, 0, 1]
+        answers = json_answer(CHAT), raw(b"", close=True), json_answer(CHAT)
+        async with Llm(*answers) as llm, sidecar(config(service("a", llm))) as daemon:
+            await ask(daemon, chat(stream=False))
+            reply = await ask(daemon, chat(stream=False))
+            assert (reply.status, reply.fields["x-sidecar-attempts"]) == (200, "1")
+            assert [r.connection for r in llm.received] == [0, 0, 1]
 
     run(test())
 
 
 def test_requests_on_one_connection_are_answered_in_order() -> None:
     async def test() -> None:
-        async with Llm(json_answer({"n": 1}), json_answer({"n": 2})) as llm:
-            async with sidecar(config(service("a", llm))) as daemon:
-                app = await App.over_unix(daemon)
-                app.send(chat(stream=False) + chat(stream=False))
-                assert [(await app.reply()).json["n"], (await app.reply()).json["n"]] == [1, 2]
-                app.close()
+        answers = json_answer({"n": 1}), json_answer({"n": 2})
+        async with Llm(*answers) as llm, sidecar(config(service("a", llm))) as daemon:
+            app = await App.over_unix(daemon)
+            app.send(chat(stream=False) + chat(stream=False))
+            assert [(await app.reply()).json["n"], (await app.reply()).json["n"]] == [1, 2]
+            app.close()
 
     run(test())
 
@@ -388,13 +382,17 @@ def test_the_app_s_trace_goes_on_to_the_llm() -> None:
     [
         (b"GET /v1/models HTTP/1.1\r\n\r\n", 400, "bad_request"),
         (b"hello\r\n\r\n", 400, "bad_request"),
-        (b"POST /v1/x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 400, "bad_request"),
+        (post("/v1/x", b"", transfer_encoding="chunked"), 400, "bad_request"),
         (b"GET /elsewhere HTTP/1.1\r\nhost: localhost\r\n\r\n", 404, "no_route"),
-        (b"POST /v1/x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999\r\n\r\n", 413, "body_too_large"),
-        (b"GET /v1/x HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 70000 + b"\r\n\r\n", 431, "header_too_large"),
+        (post("/v1/x", b"").replace(b": 0", b": 99999999"), 413, "body_too_large"),
+        (
+            b"GET /v1/x HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 70000 + b"\r\n\r\n",
+            431,
+            "header_too_large",
+        ),
     ],
     ids=["no_host", "no_http", "smuggling", "no_route", "body_too_large", "header_too_large"],
-)  # fmt: skip
+)
 def test_what_is_refused_gets_a_clear_error_and_never_reaches_the_llm(
     request_bytes: bytes, status: int, code: str
 ) -> None:
@@ -464,7 +462,7 @@ def test_a_slow_app_pauses_the_llm_instead_of_filling_memory() -> None:
 
         async with Llm(flood) as llm, sidecar(config(service("a", llm))) as daemon:
             app = await App.over_unix(daemon)
-            app.writer.transport.pause_reading()
+            cast(asyncio.Transport, app.writer.transport).pause_reading()
             app.send(chat(stream=True))
             before = -1
             while sent != before:  # until nothing moves any more

@@ -106,6 +106,14 @@ def test_a_ramp_ends_by_itself() -> None:
     assert script.status("a").since == 40.0
 
 
+def test_an_ejection_ends_the_ramp() -> None:
+    """The next return begins a ramp of its own."""
+    script = ramping("ab").at(35.0, fails("a"), ejected("a", 65.0))
+    assert script.ledger.next_deadline() == 65.0
+    script.at(65.0, time_passes, Returned(key("a"), "ejection_ended"))
+    assert script.status("a").until == 75.0
+
+
 def test_without_a_ramp_the_whole_share_is_back_at_once() -> None:
     """`ramp: 0s` switches it off."""
     script = ramping("ab", replace(RAMPING, ramp=0.0))

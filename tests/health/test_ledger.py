@@ -274,6 +274,41 @@ def test_a_policy_that_asks_for_less_probation_ends_one_that_has_passed() -> Non
     )
 
 
+def test_an_endpoint_on_probation_counts_for_the_share_limit() -> None:
+    """It is not back yet: were it to fail, two of two would be out."""
+    (
+        Script(service_of("ab", replace(CAREFUL, max_ejection_percent=50.0)))
+        .at(0.0, fails("a"), ejected("a", 30.0))
+        .at(30.0, time_passes, Probation(A, 1))
+        .at(31.0, fails("b"))
+        .at(32.0, fails("a"), ejected("a", 92.0, "probation_failed", k=2))
+    )
+
+
+def test_a_failed_probation_tells_only_of_itself() -> None:
+    """What was counted before the ejection was told with that."""
+    (
+        Script(service_of("a", replace(CAREFUL, window=600.0)))
+        .at(0.0, succeeds("a", 3))
+        .at(0.0, fails("a"), ejected("a", 30.0, requests=4, percentage=25.0), DOWN)
+        .at(30.0, time_passes, Probation(A, 1))
+        .at(31.0, fails("a"), ejected("a", 91.0, "probation_failed", k=2))
+    )
+
+
+def test_a_policy_that_asks_for_less_probation_ends_no_ejection() -> None:
+    """Successes of a probation that failed in the end count for nothing."""
+    script = (
+        Script(service_of("a", replace(CAREFUL, probation_requests=3)))
+        .at(0.0, fails("a"), ejected("a", 30.0), DOWN)
+        .at(30.0, time_passes, Probation(A, 3))
+        .at(31.0, succeeds("a"))
+        .at(32.0, fails("a"), ejected("a", 92.0, "probation_failed", k=2, requests=2, percentage=50.0))
+        .at(33.0, passive_is(probation_requests=1))
+    )
+    assert script.states() == {"a": "ejected"}
+
+
 # Retry-After.
 
 
@@ -393,6 +428,19 @@ def test_k_does_not_fall_while_probes_fail() -> None:
         .at(90.0, probe("a", "status 200", passed=True), ProbeChanged(A, True, "status 200"))
     )
     assert script.status("a").ejection_multiplier == 1
+
+
+def test_k_does_not_fall_after_an_ejection_that_ends_while_probes_fail() -> None:
+    """Good health begins when both agree."""
+    script = (
+        Script(service_of("ab", ONE_FAILURE, ACTIVE))
+        .at(0.0, fails("a"), ejected("a", 30.0))
+        .at(1.0, probe("a", "timeout", passed=False), ProbeChanged(A, False, "timeout"))
+        .at(30.0, time_passes, Returned(A, "ejection_ended"))
+        .at(90.0, probe("a", "status 200", passed=True), ProbeChanged(A, True, "status 200"))
+    )
+    assert script.status("a").ejection_multiplier == 1
+    assert script.ledger.statuses(91.0)[0].ejection_multiplier == 0
 
 
 def test_a_probe_that_a_policy_or_a_list_overtook_says_nothing() -> None:

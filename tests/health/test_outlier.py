@@ -114,6 +114,16 @@ def test_a_policy_change_keeps_k_and_the_run() -> None:
     assert play(outlier, "-", now=12.0) == ["consecutive_failures"]
 
 
+def test_intervals_that_have_passed_count_by_the_policy_of_their_time() -> None:
+    """A longer interval must not take back what good health has earned."""
+    outlier = Outlier(POLICY, 0.0)
+    for _ in range(2):
+        outlier.eject(Random(1), 10.0)
+        outlier.start_anew(10.0)
+    outlier.adopt(replace(POLICY, interval=100.0), 11.5)
+    assert outlier.multiplier(12.5) == 1
+
+
 def test_a_policy_change_keeps_the_window_unless_its_length_changes() -> None:
     """Buckets of another width cannot be filled from the old ones."""
     outlier = Outlier(POLICY, 0.0)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -249,6 +250,42 @@ def test_events_alone_tell_the_whole_state(
     world = World(passive, listed)
     for quarters, step in timeline:
         world.play(quarters / 4, step)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_events_alone_tell_the_whole_state_after_an_hour_of_faults(seed: int) -> None:
+    """Long stories reach what short ones do not: high k, several facts at once, old streams."""
+    rng = Random(seed)
+    passive = PassiveHealth(
+        interval=rng.choice((0.5, 4.0)),
+        consecutive_failures=rng.choice((0, 1, 3)),
+        base_ejection_time=3.0,
+        max_ejection_time=16.0,
+        ejection_jitter=0.0,
+        max_ejection_percent=rng.choice((50.0, 100.0)),
+        probation_requests=rng.choice((0, 1, 2)),
+        ramp=4.0,
+    )
+    world = World(passive, NAMES[: rng.choice((1, 2, 5))])
+    for _ in range(500):
+        world.play(rng.randrange(60) / 4, random_step(rng))
+        if len(world.flying) > 30:
+            world.finish(0, Verdict.FAILURE, None)
+    assert world.now > 3000.0
+
+
+def random_step(rng: Random) -> tuple[object, ...]:
+    verdict = rng.choice((Verdict.FAILURE, Verdict.FAILURE, Verdict.SUCCESS, Verdict.IGNORABLE))
+    finish = ("finish", rng.randrange(10), verdict, rng.choice((None,) * 9 + (2.0, 60.0)))
+    kinds: list[tuple[object, ...]] = [
+        ("start", rng.choice(NAMES)),
+        finish,
+        ("probe", rng.choice(NAMES), rng.random() < 0.6),
+        ("eject", rng.choice(NAMES), rng.choice((None, 5.0))),
+        ("restore", rng.choice(NAMES)),
+        ("list", rng.sample(NAMES, rng.randrange(1, 6))),
+    ]
+    return rng.choices(kinds, weights=(40, 40, 12, 2, 4, 2))[0]
 
 
 @settings(max_examples=100, deadline=None)

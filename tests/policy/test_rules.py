@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
@@ -21,7 +22,7 @@ def schema_fields(message: Message) -> Iterator[FieldDescriptor]:
     for field in fields_of(message).values():
         yield field
         if kind_of(field) in (Kind.MESSAGE, Kind.SECRET) and field.message_type is not None:
-            yield from schema_fields(GetMessageClass(field.message_type)())  # type: ignore[arg-type]
+            yield from schema_fields(GetMessageClass(field.message_type)())
 
 
 FIELDS = {field.full_name: field for field in schema_fields(Config())}
@@ -30,15 +31,15 @@ FIELDS = {field.full_name: field for field in schema_fields(Config())}
 @pytest.mark.parametrize("field", FIELDS.values(), ids=FIELDS.keys())
 def test_every_field_has_a_rule_or_is_a_message(field: FieldDescriptor) -> None:
     """A field without a rule has neither default nor bounds, and its messages cannot say what was expected."""
-    options = field.GetOptions()
-    assert kind_of(field) in (Kind.MESSAGE, Kind.SECRET) or options.HasExtension(schema_pb2.rule)  # type: ignore[attr-defined]
+    extensions: Any = field.GetOptions()
+    assert kind_of(field) in (Kind.MESSAGE, Kind.SECRET) or extensions.HasExtension(schema_pb2.rule)
 
 
 @pytest.mark.parametrize("field", FIELDS.values(), ids=FIELDS.keys())
 def test_every_rule_agrees_with_itself(field: FieldDescriptor) -> None:
     """A default out of its own bounds would refuse every policy that leaves the field out."""
     rule = rule_of(field)
-    assert rule.expected != "a value" or rule.kind is Kind.MESSAGE and not rule.required
+    assert rule.expected != "a value" or (rule.kind is Kind.MESSAGE and not rule.required)
     assert rule.default is None or rule.fault(rule.default) is None
     if rule.kind in (Kind.WHOLE, Kind.NUMBER, Kind.DURATION):
         assert rule.minimum is not None

@@ -51,7 +51,24 @@ def test_a_duration_is_read_exactly(text: str, nanoseconds: int) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "s", "5", "-1s", "+1s", "1 s", "1S", "1d", "1sm", "30s1m", "1s1s", "1e3s", "nan", "inf", "1.s", ".5s"),
+        *(
+            "",
+            "s",
+            "5",
+            "-1s",
+            "+1s",
+            "1 s",
+            "1S",
+            "1d",
+            "1sm",
+            "30s1m",
+            "1s1s",
+            "1e3s",
+            "nan",
+            "inf",
+            "1.s",
+            ".5s",
+        ),
         *("0.1ns", "٣s", "1s\n", "1" * 70 + "s", "400000000000s"),
     ],
 )
@@ -74,7 +91,14 @@ def test_durations_are_written_in_one_unit_as_short_as_can_be() -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("65536", 65536), ("64KiB", 65536), ("8 MiB", 8 << 20), ("1.5MiB", 3 << 19), ("1GiB", 1 << 30), ("7B", 7)],
+    [
+        ("65536", 65536),
+        ("64KiB", 65536),
+        ("8 MiB", 8 << 20),
+        ("1.5MiB", 3 << 19),
+        ("1GiB", 1 << 30),
+        ("7B", 7),
+    ],
 )
 def test_a_size_is_read_in_whole_bytes(text: str, size: int) -> None:
     assert read_size(text) == size
@@ -92,7 +116,9 @@ def test_sizes_survive_writing_and_reading(size: int) -> None:
     assert read_size(write_size(size)) == size
 
 
-@pytest.mark.parametrize(("text", "percent"), [("10", 10), ("10%", 10), ("10 %", 10), ("2.5%", Fraction(5, 2))])
+@pytest.mark.parametrize(
+    ("text", "percent"), [("10", 10), ("10%", 10), ("10 %", 10), ("2.5%", Fraction(5, 2))]
+)
 def test_a_percentage_may_bear_its_sign(text: str, percent: Fraction) -> None:
     assert read_percent(text) == percent
 

@@ -26,14 +26,18 @@ def test_quotes_make_no_difference(mode: str) -> None:
     assert read(f"socket_mode: {mode}").socket_mode == "0660"
 
 
-@pytest.mark.parametrize("word", ["on", "yes", "off", "no", "123", "1.0", "true", "2024-01-01", "0x10", '"null"'])
+@pytest.mark.parametrize(
+    "word", ["on", "yes", "off", "no", "123", "1.0", "true", "2024-01-01", "0x10", '"null"']
+)
 def test_a_text_field_takes_the_text_of_any_scalar(word: str) -> None:
     assert read(f"policy: {{services: [{{model: {word}}}]}}").policy.services[0].model == word.strip('"')
 
 
 @pytest.mark.parametrize("word", ["on", "yes", "off", "no", "True", "1", "y"])
 def test_only_true_and_false_are_booleans(word: str) -> None:
-    assert told(f"allow_remote: {word}") == [f"1: allow_remote: '{word}' is no yes or no; expected true or false"]
+    assert told(f"allow_remote: {word}") == [
+        f"1: allow_remote: '{word}' is no yes or no; expected true or false"
+    ]
 
 
 def test_durations_sizes_and_percentages_are_read_by_their_fields() -> None:
@@ -104,9 +108,15 @@ def test_aliases_stand_for_what_they_name() -> None:
         ("listen:", ["1: listen: has no value; expected a value, or no such key at all"]),
         ("state_dir: ~", ["1: state_dir: has no value; expected a value, or no such key at all"]),
         ("state_dir: [a]", ["1: state_dir: is a list; expected the path of a folder"]),
-        ("state_dir: a\nhosts: [a]\nstate_dir: b", ["3: state_dir: is written a second time; expected once, as on line 1"]),
+        (
+            "state_dir: a\nhosts: [a]\nstate_dir: b",
+            ["3: state_dir: is written a second time; expected once, as on line 1"],
+        ),
         ("? [a]\n: 1", ["1: has a key that is a list; expected a name"]),
-        ("policy: {services: [{models: [a]}]}", ["1: policy.services[0].models: is a list; expected a mapping;"]),
+        (
+            "policy: {services: [{models: [a]}]}",
+            ["1: policy.services[0].models: is a list; expected a mapping;"],
+        ),
         (
             "policy:\n  services:\n  - models:\n      a: b\n      a: c\n      d: [e]",
             [
@@ -122,19 +132,29 @@ def test_aliases_stand_for_what_they_name() -> None:
             "limits: {max_connections: 99999999999}",
             ["1: limits.max_connections: is 99999999999; expected a number from 1 to 1000000"],
         ),
-        ("limits: {max_connections: many}", ["1: limits.max_connections: 'many' is no whole number; expected digits only"]),
-        ("telemetry: {sample_ratio: .NaN}", ["1: telemetry.sample_ratio: '.NaN' is no number; expected one such as 0.01"]),
+        (
+            "limits: {max_connections: many}",
+            ["1: limits.max_connections: 'many' is no whole number; expected digits only"],
+        ),
+        (
+            "telemetry: {sample_ratio: .NaN}",
+            ["1: telemetry.sample_ratio: '.NaN' is no number; expected one such as 0.01"],
+        ),
         (
             "policy: {services: [{credential: {bearer: {env: A}, header: {name: x}}}]}",
             ["1: policy.services[0].credential.header: is written beside bearer; expected only one of them"],
         ),
         (
             "policy: {services: [{credential: {bearer: {env: A, file: b}}}]}",
-            ["1: policy.services[0].credential.bearer.file: is written beside env; expected only one of them"],
+            [
+                "1: policy.services[0].credential.bearer.file: is written beside env; expected only one of them"
+            ],
         ),
         (
             "policy: {services: [{credential: {bearer: [a]}}]}",
-            ["1: policy.services[0].credential.bearer: is a list; expected a mapping with env, file, literal"],
+            [
+                "1: policy.services[0].credential.bearer: is a list; expected a mapping with env, file, literal"
+            ],
         ),
     ],
 )
@@ -174,7 +194,9 @@ def test_nested_alias_bombs_are_never_unfolded() -> None:
 
 
 def test_lines_lead_to_every_key_and_item() -> None:
-    lines = read_file(b"listen:\n  - a\n  - b\npolicy:\n  services:\n    - name: x\n      url: y\n", Config()).lines
+    lines = read_file(
+        b"listen:\n  - a\n  - b\npolicy:\n  services:\n    - name: x\n      url: y\n", Config()
+    ).lines
     assert lines == {
         "": 1,
         "listen": 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ def bytewise(data: bytes) -> Iterator[bytes]:
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     """The data in pieces; places beyond its end cut nothing."""
     edges = [0, *sorted({place for place in places if place < len(data)}), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 PLACES = st.lists(st.integers(min_value=0, max_value=400), max_size=12)

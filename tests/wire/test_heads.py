@@ -195,14 +195,16 @@ def test_the_end_of_a_second_head_is_found_behind_the_first() -> None:
     assert head_end(first + second, len(first)) == len(first) + len(second)
 
 
-@pytest.mark.parametrize("head", [b"GET / HTTP/1.1\nHost: a\n\n", b"GET / HTTP/1.1\r\nA: b\nHost", b"\n"])
-def test_a_bare_lf_ends_the_wait(head: bytes) -> None:
+@pytest.mark.parametrize(
+    ("head", "end"),
+    [(b"GET / HTTP/1.1\nHost: a\n\n", 15), (b"GET / HTTP/1.1\r\nA: b\nHost", 21), (b"\n", 1)],
+)
+def test_a_bare_lf_ends_the_wait(head: bytes, end: int) -> None:
     """Who ends lines so would wait for ever for an answer; he gets a refusal instead."""
-    end = head_end(head)
-    assert end == head.index(b"\n", 1 if b"\r" not in head and len(head) > 1 else 0) + 1 or end > 0
+    assert head_end(head) == end
     assert isinstance(parse_request_head(head[:end]), Refusal)
-    fed = next(size for size in range(1, len(head) + 1) if head_end(head[:size], max(size - 4, 0)) >= 0)
-    assert fed == end
+    searched = [head_end(head[:size], max(size - 4, 0)) for size in range(end + 1)]
+    assert searched == [-1] * end + [end]
 
 
 def test_a_crlf_that_start_splits_is_no_bare_lf() -> None:

@@ -1,0 +1,151 @@
+"""The body is understood as the services understand it, and nothing but the model's name changes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.wire.request_body import Peek, peek, with_model
+
+INVALID = Peek(None, False, None, False)
+LONG = b'"pad": "' + b"x" * 20_000 + b'", '  # beyond what is parsed at once
+
+
+def judged(body: bytes) -> tuple[str | None, bool, bool]:
+    """What json.loads makes of it: model, stream, valid."""
+    try:
+        said = json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None, False, False
+    if not isinstance(said, dict):
+        return None, False, False
+    model = said.get("model")
+    if not isinstance(model, str) or any("\ud800" <= c <= "\udfff" for c in model):
+        model = None
+    return model, said.get("stream") is True, True
+
+
+def agrees_with_json(body: bytes) -> None:
+    seen = peek(body)
+    assert (seen.model, seen.stream, seen.valid) == judged(body)
+    assert (seen.model_span is None) is (seen.model is None)
+    if seen.model_span is not None:
+        begin, end = seen.model_span
+        assert json.loads(body[begin:end]) == seen.model
+        renamed = with_model(body, seen, 'new "名"')
+        assert renamed[:begin] == body[:begin]
+        assert renamed.endswith(body[end:])
+        assert json.loads(renamed.decode("utf-8-sig")) == {
+            **json.loads(body.decode("utf-8-sig")),
+            "model": 'new "名"',
+        }
+    else:
+        assert with_model(body, seen, "new") is body
+
+
+@pytest.mark.parametrize(
+    ("body", "model", "stream"),
+    [
+        (b'{"model":"a","stream":true}', "a", True),
+        (b'{"messages":[{"model":"b","stream":true}],"model":"a"}', "a", False),
+        (b'{"messages":[{"model":"b"}]}', None, False),
+        (b'{"x":"\\"model\\":\\"b\\"","model":"a"}', "a", False),
+        (b'{"x":",\\"model\\":\\"b\\""}', None, False),
+        (b'{"x":"model","y":"\\\\","model":"a"}', "a", False),
+        (b'{"\\u006dodel":"a"}', "a", False),
+        (b'{"mod\\u0065l":"a","model":5}', None, False),
+        (b'{"model":"\\u0061\\/b"}', "a/b", False),
+        (b'{"model":"a","model":"b","stream":true,"stream":false}', "b", False),
+        (b'{"model":"a","model":null}', None, False),
+        (b'\xef\xbb\xbf {"model" :\t"a"\r\n, "stream" : true } \n', "a", True),
+        ('{"名":"模型","model":"千问"}'.encode(), "千问", False),
+        (b'{"model":"\\ud800"}', None, False),
+        (b'{"model":"\\ud83d\\ude00"}', "😀", False),
+        (b'{"model":["a"],"stream":"true"}', None, False),
+        (b'{"stream":1}', None, False),
+        (b'{"t":NaN,"model":"a"}', "a", False),
+        (b'{"":"","model":""}', "", False),
+        (b"{ }", None, False),
+    ],
+)
+def test_the_top_level_members_count(body: bytes, model: str | None, stream: bool) -> None:
+    """A key in a string or a nested object must not fool it; escapes and doubles must not either."""
+    seen = peek(body)
+    assert (seen.model, seen.stream, seen.valid) == (model, stream, True)
+    agrees_with_json(body)
+    agrees_with_json(body.replace(b"{", b"{" + LONG, 1) if body != b"{ }" else body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"x",
+        b"[]",
+        b'"model"',
+        b"null",
+        b'{"model":"a"',
+        b'{"model":"a",}',
+        b'{,"model":"a"}',
+        b'{"model" "a"}',
+        b'{"model":}',
+        b'{"model":"a"} x',
+        b'{"model":"a"}{}',
+        b'{"model":"a" "b":1}',
+        b"{'model':'a'}",
+        b'{"model":"a","x":[1,]}',
+        b'{"model":"a","x":"\n"}',
+        b'{"a\nb":1,"model":"a"}',
+        b'{"\\x":1,"model":"a"}',
+        b'{"model":"a","x":"\xff"}',
+        b'{"model":"a","x":' + b"[" * 100_000,
+        b'{"model":"a","x":' + b"9" * 5000 + b"}",
+        '{"model":"a"}'.encode("utf-16"),
+        b'\xef\xbb\xbf\xef\xbb\xbf{"model":"a"}',
+    ],
+)
+def test_what_is_no_json_object_has_no_model(body: bytes) -> None:
+    """It is passed on as it is, or refused by the route; never changed."""
+    assert peek(body) == INVALID
+    long = body.replace(b"{", b"{" + LONG, 1)
+    assert peek(long) == INVALID
+    assert with_model(body, peek(body), "new") is body
+
+
+NAMES = st.sampled_from(["model", "stream", "x", "", 'mo"del', "\\", "名"]) | st.text(max_size=5)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | NAMES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=8,
+)
+MEMBERS = st.lists(st.tuples(NAMES, VALUES), max_size=6)
+SPACES = st.sampled_from(["", " ", "\n\t", "\r\n "])
+
+
+@given(MEMBERS, SPACES, st.booleans(), st.booleans())
+def test_json_loads_agrees_on_objects(
+    members: list[tuple[str, object]], space: str, escaped: bool, long: bool
+) -> None:
+    """Doubles, any white space, escaped or raw, parsed at once or member by member."""
+    rendered = [
+        f"{json.dumps(name, ensure_ascii=escaped)}{space}:{space}{json.dumps(value, ensure_ascii=escaped)}"
+        for name, value in members
+    ]
+    if long:
+        rendered.insert(0, LONG.decode()[:-2])
+    body = f"{space}{{{space}{f'{space},{space}'.join(rendered)}{space}}}{space}"
+    agrees_with_json(body.encode("utf-8", "replace"))
+
+
+@given(MEMBERS, st.integers(min_value=0), st.binary(max_size=3), st.booleans())
+def test_json_loads_agrees_on_damaged_objects(
+    members: list[tuple[str, object]], place: int, noise: bytes, long: bool
+) -> None:
+    """A byte lost or put in anywhere."""
+    pairs = ",".join(f"{json.dumps(name)}:{json.dumps(value)}" for name, value in members)
+    body = b"{" + (LONG if long else b"") + pairs.encode() + b"}"
+    at = place % len(body)
+    agrees_with_json(body[:at] + noise + body[at + 1 :])
