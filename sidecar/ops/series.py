@@ -84,6 +84,12 @@ class Series:
     def _at(self, service: str, moment: float) -> _Second | None:
         """The second to count in; None when it is too long ago, or the service one too many."""
         number = int(moment)
+        try:
+            return self._services[service][number]
+        except KeyError:
+            return self._begin(service, number)
+
+    def _begin(self, service: str, number: int) -> _Second | None:
         if number > self._newest:
             self._newest = number
             self._forget_before(number - self._seconds)
@@ -94,9 +100,8 @@ class Series:
             if len(self._services) >= self._max_services:
                 return None
             seconds = self._services[service] = {}
-        if number not in seconds:
-            seconds[number] = _Second()
-        return seconds[number]
+        begun = seconds[number] = _Second()
+        return begun
 
     def _forget_before(self, number: int) -> None:
         for name, seconds in list(self._services.items()):

@@ -63,7 +63,7 @@ def _check_whole(policy: Policy, root: str, report: Report, *, hidden_ok: bool) 
             first = f"{root}.services[{names[service.name]}]"
             report.problem(f"{path}.name", f"is the name of {first} too; expected every name once")
     for place, route in enumerate(policy.routes):
-        check_route(route, f"{root}.routes[{place}]", tuple(names), report)
+        check_route(route, f"{root}.routes[{place}]", names, report)
     check_reach(policy.routes, f"{root}.routes", report)
     used = {name for route in policy.routes for name in route.services}
     for name, place in names.items():

@@ -7,7 +7,7 @@ Units:   lines count from 1; 0 stands for a policy that came from no file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -16,6 +16,7 @@ Lines = Mapping[str, int]  # field path -> line where it is written
 # Above these, looking for a similar word costs more than it helps: a suggestion is a courtesy.
 MAX_SUGGESTED_FROM = 200
 MAX_SUGGESTED_LENGTH = 80
+MAX_SUGGESTIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,11 @@ class Report:
 
     def warning(self, path: str, description: str) -> None:
         self.warnings.append(Problem(path, description, line_of(self.lines, path)))
+
+    def hint(self, word: str, known: Iterable[str], expected: str) -> str:
+        """What to write instead of an unknown word: a similar one, or `expected`."""
+        similar = did_you_mean(word, list(known)) if len(self.problems) < MAX_SUGGESTIONS else ""
+        return similar or f"; expected {expected}"
 
     def checked(self) -> Checked:
         return Checked(by_line(self.problems), by_line(self.warnings))

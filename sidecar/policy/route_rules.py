@@ -6,24 +6,25 @@ Out:     problems and warnings in the Report.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from llmsidecar.v1.policy_pb2 import Route, RouteMatch
 
 from sidecar.policy import syntax
-from sidecar.policy.problems import Report, did_you_mean, quote
+from sidecar.policy.problems import Report, quote
 from sidecar.policy.rules import field_of, rule_of, value_of
 
 
-def check_route(route: Route, path: str, services: Sequence[str], report: Report) -> None:
+def check_route(route: Route, path: str, services: Mapping[str, int], report: Report) -> None:
     _check_match(route.match, f"{path}.match", report)
     _check_services(route, path, services, report)
     words = sorted(syntax.FALLBACK_WORDS)
     expected = rule_of(field_of(route, "fallback_on")).expected
     for place, word in enumerate(route.fallback_on):
         if word and not syntax.is_fallback_word(word):
-            hint = did_you_mean(word, words) or f"; expected {expected}"
+            hint = report.hint(word, words, expected)
             report.problem(f"{path}.fallback_on[{place}]", f"{quote(word)} is not known{hint}")
 
 
@@ -57,16 +58,15 @@ def _check_match(match: RouteMatch, path: str, report: Report) -> None:
             report.problem(where, f"is the same header field as {seen[name.lower()]}; expected it once")
 
 
-def _check_services(route: Route, path: str, known: Sequence[str], report: Report) -> None:
+def _check_services(route: Route, path: str, known: Mapping[str, int], report: Report) -> None:
     first: dict[str, int] = {}
     for place, name in enumerate(route.services):
         where = f"{path}.services[{place}]"
         if not name:
             continue
         if name not in known:
-            known_names = f"one of {', '.join(known[:20])}" if known else "the name of one"
-            hint = did_you_mean(name, known) or f"; expected {known_names}"
-            report.problem(where, f"{quote(name)} is no service{hint}")
+            some = f"one of {', '.join(islice(known, 20))}" if known else "the name of one"
+            report.problem(where, f"{quote(name)} is no service{report.hint(name, known, some)}")
         if first.setdefault(name, place) != place:
             report.problem(
                 where, f"is the same as {path}.services[{first[name]}]; expected every service once"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anthropic
 import httpx
@@ -30,7 +31,7 @@ def llm(tmp_path: Path) -> Iterator[Llm]:
 @pytest.mark.parametrize("library", BOTH)
 def test_the_openai_sdk_reaches_the_socket(llm: Llm, library: Library | None) -> None:
     """Whichever of its two HTTP libraries carries it, streaming or not."""
-    client = sidecar_client.http_client(llm.socket, library=library)
+    client: Any = sidecar_client.http_client(llm.socket, library=library)
     with openai.OpenAI(base_url="http://localhost/v1", api_key="k", http_client=client) as sdk:
         answer = sdk.chat.completions.create(model="m", messages=CHAT)
         assert answer.choices[0].message.content == "hello"
@@ -45,7 +46,7 @@ def test_the_async_openai_sdk_reaches_the_socket(llm: Llm, library: Library | No
     """Most apps that stream are asynchronous."""
 
     async def talk() -> tuple[str | None, str]:
-        client = sidecar_client.async_http_client(llm.socket, library=library)
+        client: Any = sidecar_client.async_http_client(llm.socket, library=library)
         async with openai.AsyncOpenAI(base_url="http://localhost/v1", api_key="k", http_client=client) as sdk:
             answer = await sdk.chat.completions.create(model="m", messages=CHAT)
             stream = await sdk.chat.completions.create(model="m", messages=CHAT, stream=True)
@@ -72,9 +73,10 @@ def test_the_async_anthropic_sdk_reaches_the_socket(llm: Llm) -> None:
 
     async def talk() -> str:
         client = sidecar_client.async_http_client(llm.socket)
-        async with anthropic.AsyncAnthropic(
-            base_url="http://localhost", api_key="k", http_client=client
-        ) as sdk, sdk.messages.stream(model="m", max_tokens=9, messages=MESSAGES) as stream:
+        async with (
+            anthropic.AsyncAnthropic(base_url="http://localhost", api_key="k", http_client=client) as sdk,
+            sdk.messages.stream(model="m", max_tokens=9, messages=MESSAGES) as stream,
+        ):
             return "".join([text async for text in stream.text_stream])
 
     assert asyncio.run(talk()) == "hello"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -229,9 +230,9 @@ def test_connections_are_bounded(run: Run) -> None:
                 held.append(writer)
             reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
             assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
-            for writer in [*held, writer]:
-                writer.close()
-                await writer.wait_closed()
+            for open_one in [*held, writer]:
+                open_one.close()
+                await open_one.wait_closed()
 
     run(scenario)
 
@@ -280,9 +281,8 @@ def test_stopping_does_not_wait_for_a_silent_peer(run: Run) -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
             writer.write(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
             await reader.readuntil(b"ok\n")
-        with pytest.raises(ConnectionResetError):
+        with contextlib.suppress(ConnectionResetError):  # or a plain end, by the loop
             assert await reader.read() == b""
-            raise ConnectionResetError
         writer.close()
 
     run(scenario)

@@ -43,6 +43,15 @@ def test_suggestions_are_for_words_that_are_alike() -> None:
     assert did_you_mean("url", ["url"] * 201) == "", "comparing with everything would cost more than it helps"
 
 
+def test_after_many_problems_no_more_suggestions_are_looked_for() -> None:
+    """A policy of many thousand wrong words must not hold the loop for seconds."""
+    report = Report()
+    for _ in range(100):
+        assert report.hint("urll", ["url"], "a key") == "; did you mean url?"
+        report.problem("a", "x")
+    assert report.hint("urll", ["url"], "a key") == "; expected a key"
+
+
 def test_what_is_quoted_stays_on_one_short_line() -> None:
     assert quote("a\nb") == r"'a\nb'"
     assert len(quote("x" * 1000)) == 62

@@ -147,7 +147,7 @@ def test_a_port_that_nobody_serves_costs_a_count() -> None:
 def test_a_collector_that_hangs_costs_a_count_and_fills_no_memory() -> None:
     """It accepts and never answers; the queue is bounded, and stopping ends all the same."""
 
-    async def scenario(tracing: Tracing, _: Reports) -> None:
+    async def scenario(tracing: Tracing, reports: Reports) -> None:
         tracing.request_finished(rescued())
         connection, _address = await asyncio.get_running_loop().sock_accept(hanging)
         with connection:

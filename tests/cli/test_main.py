@@ -1,0 +1,161 @@
+"""Rules of `python -m sidecar`: help, usage, exit codes, and no tracebacks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from sidecar.__main__ import COMMANDS
+from tests.cli.terminal import sidecar
+from tests.client.daemon import Daemon, Script
+from tests.client.messages import event, recovered
+
+ADMIN_COMMANDS = [
+    ["policy", "get"],
+    ["policy", "history"],
+    ["policy", "rollback", "1"],
+    ["policy", "confirm"],
+    ["endpoints"],
+    ["eject", "s", "e"],
+    ["restore", "s", "e"],
+    ["events"],
+    ["top"],
+]
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    """One place says it."""
+    assert sidecar("--version").out == f"sidecar {version('llm-ha-sidecar')}\n"
+
+
+def test_help_names_every_command_and_every_exit_code() -> None:
+    """It is the first thing that a newcomer reads."""
+    told = sidecar("--help")
+    assert told.code == 0
+    assert [name for name in COMMANDS if f"\n    {name} " not in told.out] == []
+    assert "3 daemon not reachable" in told.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples(command: str) -> None:
+    """An example says more than a list of options."""
+    told = sidecar(command, "--help")
+    assert told.code == 0
+    assert "examples:" in told.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["polcy"], ["eject", "s"], ["policy"], ["events", "--after", "-1"], ["top", "--interval", "1"]],
+)
+def test_bad_usage_exits_with_2(arguments: list[str]) -> None:
+    """And says what was expected."""
+    told = sidecar(*arguments)
+    assert told.code == 2
+    assert "usage: sidecar" in told.err
+
+
+@pytest.mark.parametrize("arguments", ADMIN_COMMANDS, ids=" ".join)
+def test_a_daemon_that_does_not_run_exits_with_3_and_one_line(arguments: list[str], tmp_path: Path) -> None:
+    """The line has the address, the reason and the remedy."""
+    told = sidecar(*arguments, "--admin", f"unix:{tmp_path}/none.sock")
+    assert (told.code, told.out) == (3, "")
+    assert told.err == (
+        f"sidecar: daemon not reachable at unix:{tmp_path}/none.sock: there is no such socket; "
+        "start the daemon with `sidecar run`, or name its address with --admin or $SIDECAR_ADMIN\n"
+    )
+
+
+def test_a_port_where_nobody_listens_exits_with_3() -> None:
+    """Port 1 of loopback is nobody's."""
+    told = sidecar("endpoints", "--admin", "127.0.0.1:1")
+    assert told.code == 3
+    assert "127.0.0.1:1: nothing answers there;" in told.err
+
+
+def test_a_socket_that_a_dead_daemon_left_exits_with_3(tmp_path: Path) -> None:
+    """The file is there, and nobody behind it."""
+    import socket
+
+    path = f"{tmp_path}/dead.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(path)
+    told = sidecar("endpoints", "--admin", f"unix:{path}")
+    assert told.code == 3
+    assert "nobody answers on that socket;" in told.err
+
+
+def test_an_address_that_is_none_exits_with_2() -> None:
+    """It would be looked up as a name otherwise."""
+    told = sidecar("endpoints", "--admin", "admin.sock")
+    assert (told.code, told.err) == (
+        2,
+        "sidecar: 'admin.sock' is no admin address; expected unix:/path or host:port\n",
+    )
+
+
+def test_half_of_mutual_tls_exits_with_2(tmp_path: Path) -> None:
+    """All three files, or none."""
+    told = sidecar("endpoints", "--admin-ca", f"{tmp_path}/ca.pem")
+    assert told.code == 2
+    assert "belong together" in told.err
+
+
+@pytest.mark.parametrize("command", ["policy", "endpoints", "eject", "restore", "events", "top"])
+def test_declaring_a_parser_imports_nothing_heavy(command: str) -> None:
+    """A help page should not cost the start of gRPC."""
+    script = (
+        "import sys; from sidecar.__main__ import main; code = main(sys.argv[1:]);"
+        "print([m for m in ('grpc', 'yaml', 'google.protobuf', 'rich', 'uvloop') if m in sys.modules]); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, command, "--help"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_reader_that_goes_away_is_no_error(daemon: Daemon) -> None:
+    """`sidecar events | head -1` ends as soon as it writes again, without a word."""
+    daemon.scripts = [Script([recovered(number) for number in range(1, 20_000)])]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sidecar", "events"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert b"service_recovered" in process.stdout.readline()
+    process.stdout.close()
+    with process.stderr as err:
+        assert err.read() == b""
+    assert process.wait(20) == 0
+
+
+def test_ctrl_c_ends_a_command_that_follows_quietly(daemon: Daemon) -> None:
+    """It is the ordinary way out, so the code is 0."""
+    daemon.scripts = [Script([event(1, "snapshot")])]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sidecar", "events"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert b"snapshot" in process.stdout.readline()
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, b"", b"")
+
+
+def test_an_unexpected_error_is_one_line(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A traceback is for whoever asks for it."""
+    monkeypatch.setenv("SIDECAR_ADMIN", daemon.address)
+    daemon.endpoints[0].since.seconds = -(2**62)  # no such time
+    told = sidecar("endpoints", "--json")
+    assert told.code == 1
+    assert told.err.startswith("sidecar: ValueError: ")
+    assert told.err.endswith("(SIDECAR_DEBUG=1 shows where)\n")
+    monkeypatch.setenv("SIDECAR_DEBUG", "1")
+    with pytest.raises(ValueError):
+        sidecar("endpoints", "--json")

@@ -1,0 +1,90 @@
+"""Rules of `sidecar top`: the model that is drawn, the plain view and the live one."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+
+from google.protobuf.duration_pb2 import Duration
+from llmsidecar.v1 import health_pb2
+from rich.console import Console
+
+from sidecar.cli.table import Cell, Styled
+from sidecar.cli.top_model import EVENTS_SHOWN, TopModel
+from sidecar.cli.top_rich import view
+from tests.cli.terminal import sidecar
+from tests.client.daemon import Daemon, Script
+from tests.client.messages import START, endpoint, event, recovered
+
+
+def attempt(at: int, first_packet: float | None, outcome: str = "success") -> health_pb2.HealthEvent:
+    told = event(at, "attempt_finished", service="self-hosted", outcome=outcome)
+    if first_packet is not None:
+        told.attempt_finished.first_packet.CopyFrom(Duration(nanos=int(first_packet * 1e9)))
+    return told
+
+
+def services(model: TopModel, at: int) -> list[list[str]]:
+    section = model.sections([endpoint(in_flight=3)], datetime.fromtimestamp(START + at, UTC))[0]
+    return [[text(cell) for cell in row] for row in section.rows]
+
+
+def text(cell: Cell) -> str:
+    return cell.text if isinstance(cell, Styled) else cell
+
+
+def test_first_packet_times_are_those_of_the_last_minute() -> None:
+    """Older ones say nothing about now."""
+    model = TopModel()
+    model.feed(attempt(0, 0.9))
+    for number in range(1, 101):
+        model.feed(attempt(50, number / 1000))
+    assert services(model, 61) == [["self-hosted", "1/1", "3", "100", "0", "50ms", "99ms", "0"]]
+    assert services(model, 111) == [["self-hosted", "1/1", "3", "0", "0", "-", "-", "0"]]
+
+
+def test_failures_and_fallbacks_are_counted_where_they_began() -> None:
+    """An app that hung up is no failure of the service."""
+    model = TopModel()
+    for told in (
+        attempt(1, None, "first_packet_timeout"),
+        attempt(2, None, "cancelled"),
+        attempt(3, 0.1),
+        event(4, "fallback", **{"from": "self-hosted", "to": "bailian", "reason": "first_packet_timeout"}),
+    ):
+        model.feed(told)
+    assert services(model, 5) == [["self-hosted", "1/1", "3", "3", "1", "100ms", "100ms", "1"]]
+
+
+def test_the_newest_events_are_listed_and_attempts_are_not() -> None:
+    """There are too many of them to read."""
+    model = TopModel()
+    for number in range(EVENTS_SHOWN + 3):
+        model.feed(recovered(number))
+        model.feed(attempt(number, 0.1))
+    rows = model.sections([], datetime.fromtimestamp(START, UTC))[2].rows
+    assert [row[1] for row in rows] == ["service_recovered"] * EVENTS_SHOWN
+    assert model.recent[-1].sequence == EVENTS_SHOWN + 2
+
+
+def test_without_a_terminal_views_are_printed_one_after_the_other(daemon: Daemon) -> None:
+    """Whether or not rich is there."""
+    daemon.scripts = [Script([event(1, "snapshot")])]
+    told = sidecar("top", "--count", "2", "--interval", "100ms")
+    assert (told.code, told.err) == (0, "")
+    assert told.out.count(f"connected to {daemon.address}") == 2
+    assert told.out.count("Endpoints\n") == 2
+    assert "self-hosted  10.0.0.7:8000  available" in told.out
+
+
+def test_the_live_view_shows_the_same_and_cannot_be_driven_from_outside() -> None:
+    """Neither rich's own markup nor control characters in a reason are obeyed."""
+    model = TopModel()
+    model.feed(event(1, "service_unavailable", service="s", reason="[red]\x1b[2J"))
+    screen = io.StringIO()
+    sections = model.sections([endpoint()], datetime.fromtimestamp(START, UTC))
+    Console(file=screen, width=160, color_system=None).print(view("connected", sections))
+    shown = screen.getvalue()
+    assert "10.0.0.7:8000" in shown
+    assert "[red]\\x1b[2J" in shown
+    assert "\x1b" not in shown
