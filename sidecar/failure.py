@@ -151,7 +151,12 @@ class Verdict(Enum):
 
 
 def verdict(failure: Failure | None, *, late: bool, dropped: bool) -> Verdict:
-    """One verdict an attempt: an app that hung up says nothing, a late first packet counts as a failure."""
+    """One verdict an attempt: an app that hung up says nothing, a late first packet counts as a failure.
+
+    A 429 that says when to come back is no illness: it cools the endpoint down and counts neither way.
+    """
+    if failure is not None and failure.status == 429 and failure.retry_after is not None:
+        return Verdict.IGNORABLE
     if failure is not None and blames_endpoint(failure):
         return Verdict.FAILURE
     if late:

@@ -211,14 +211,9 @@ class PolicyManager:
         running = self.running
         if etag and etag != running.etag:
             return Stale(etag, running.etag)
-        policy = unredacted(update, running.policy)
-        if paths:
-            merged = merge(running.policy, policy, paths)
-            if isinstance(merged, list):
-                return Invalid(tuple(merged)) if validate_only else self._refuse("api", merged)
-            policy = merged
-        checked = self._check(policy)
-        if checked.problems:
+        policy = merge(running.policy, unredacted(update, running.policy), paths)
+        checked = self._check(policy) if isinstance(policy, Policy) else Checked(tuple(policy), ())
+        if checked.problems or not isinstance(policy, Policy):
             return Invalid(checked.problems) if validate_only else self._refuse("api", checked.problems)
         if validate_only:
             would_be = revision(running.generation + 1, policy, "api", comment, self._clock.now().wall)

@@ -35,7 +35,7 @@ def connect(args: Namespace) -> Iterator[AdminClient]:
     except Unreachable as error:
         raise Stop(NOT_REACHABLE, f"sidecar: {unreachable(client.address)}") from error
     except InvalidArgument as error:
-        raise Stop(BAD_USAGE, f"sidecar: {error}") from error
+        raise Stop(BAD_USAGE, *(f"sidecar: {what}" for what in error.violations or [error])) from error
     except AdminError as error:
         raise Stop(FAILED, f"sidecar: {error}") from error
 

@@ -220,14 +220,16 @@ class Chunked:
     def _line_end(self, data: bytes, at: int, limit: int, what: str) -> int:
         """Where the line's CRLF is; -1: not here, and the line is held, or broken for good."""
         end = data.find(b"\n", at)
-        size = (len(data) if end < 0 else end - 1) - at
-        if end >= 0 and (end == at or data[end - 1] != 13):
-            self.broken = "has a bare LF in its chunked framing"
-        elif size > limit + (end < 0):  # an unfinished line may hold the CR of its end already
+        size = (len(data) if end < 0 else end) - at  # its CR included, if that has come
+        if size > limit + 1:
             self.broken = f"has too long {what}"
         elif end < 0:
             self._held = data[at:]
-        return end - 1 if end >= 0 and self.broken is None else -1
+        elif size == 0 or data[end - 1] != 13:
+            self.broken = "has a bare LF in its chunked framing"
+        else:
+            return end - 1
+        return -1
 
 
 def request_walker(head: RequestHead) -> Walker:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?:\r\n?|\n)")
+# Two line ends, each LF, CRLF or CR; written so that the search skips to the first CR or LF at C speed.
+_BLANK_LINE = re.compile(rb"\n(?:\r\n?|\n)|\r(?:\n(?:\r\n?|\n)|\r\n?)")
 _BOM = b"\xef\xbb\xbf"
 
 

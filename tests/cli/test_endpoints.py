@@ -73,3 +73,9 @@ def test_a_duration_that_is_none_exits_with_2(daemon: Daemon) -> None:
     assert told.code == 2
     assert "expected one such as 200ms" in told.err
     assert daemon.asked == []
+
+
+def test_what_the_daemon_calls_bad_exits_with_2(daemon: Daemon) -> None:
+    """One line a problem."""
+    told = sidecar("eject", "bailian", "api:443", "--for", "0s")
+    assert (told.code, told.err) == (2, "sidecar: duration: is 0s; expected more\n")

@@ -6,6 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,7 +41,8 @@ def test_help_names_every_command_and_every_exit_code() -> None:
     """It is the first thing that a newcomer reads."""
     told = sidecar("--help")
     assert told.code == 0
-    assert [name for name in COMMANDS if f"\n    {name} " not in told.out] == []
+    listed = [line.split()[0] for line in told.out.splitlines() if line.startswith("    ")]
+    assert [name for name in COMMANDS if name not in listed] == []
     assert "3 daemon not reachable" in told.out
 
 
@@ -123,29 +127,39 @@ def test_declaring_a_parser_imports_nothing_heavy(command: str) -> None:
 def test_a_reader_that_goes_away_is_no_error(daemon: Daemon) -> None:
     """`sidecar events | head -1` ends as soon as it writes again, without a word."""
     daemon.scripts = [Script([recovered(number) for number in range(1, 20_000)])]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sidecar", "events"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    assert b"service_recovered" in process.stdout.readline()
-    process.stdout.close()
-    with process.stderr as err:
-        assert err.read() == b""
-    assert process.wait(20) == 0
+    with _process("events") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"service_recovered" in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_ctrl_c_ends_a_command_that_follows_quietly(daemon: Daemon) -> None:
     """It is the ordinary way out, so the code is 0."""
     daemon.scripts = [Script([event(1, "snapshot")])]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sidecar", "events"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    assert b"snapshot" in process.stdout.readline()
-    os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (0, b"", b"")
+    with _process("events") as process:
+        assert process.stdout is not None
+        assert b"snapshot" in process.stdout.readline()
+        os.kill(process.pid, signal.SIGINT)
+        assert process.communicate(timeout=20) == (b"", b"")
+    assert process.returncode == 0
+
+
+@contextmanager
+def _process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The command line in a process of its own, which does not outlive the test."""
+    command = [sys.executable, "-m", "sidecar", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        timer = threading.Timer(30, process.kill)
+        timer.start()
+        try:
+            yield process
+            process.wait()
+        finally:
+            timer.cancel()
+            process.kill()
 
 
 def test_an_unexpected_error_is_one_line(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:

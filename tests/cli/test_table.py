@@ -6,9 +6,9 @@ import io
 
 import pytest
 
-from sidecar.cli.table import Styled, clean, paint, table, wants_colour
+from sidecar.cli.table import Cell, Styled, clean, paint, table, wants_colour
 
-ROWS = [["a", Styled("up", "good"), "fine"], ["longer", Styled("down", "bad"), ""]]
+ROWS: list[list[Cell]] = [["a", Styled("up", "good"), "fine"], ["longer", Styled("down", "bad"), ""]]
 
 
 class Terminal(io.StringIO):

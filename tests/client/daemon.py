@@ -130,6 +130,8 @@ class _Health(health_pb2_grpc.HealthServiceServicer):
     def EjectEndpoint(self, request: Any, context: Any) -> health_pb2.EjectEndpointResponse:
         self.daemon.asked.append(request)
         endpoint = self._find(request, context)
+        if request.HasField("duration") and request.duration.ToNanoseconds() <= 0:
+            _reject(context, [("duration", "is 0s; expected more")])
         endpoint.state, endpoint.available = health_pb2.ENDPOINT_STATE_EJECTED, False
         if request.HasField("duration"):
             endpoint.until.FromSeconds(1_700_000_000 + request.duration.seconds)

@@ -103,6 +103,14 @@ def test_an_unknown_endpoint_raises_not_found_in_the_daemons_words(admin: AdminC
         admin.eject("bailian", "nowhere:1")
 
 
+def test_a_bad_argument_of_another_call_is_no_rejected_policy(admin: AdminClient) -> None:
+    """It has violations all the same."""
+    with pytest.raises(InvalidArgument) as caught:
+        admin.eject("bailian", "api:443", 0)
+    assert not isinstance(caught.value, PolicyRejected)
+    assert caught.value.violations == (Violation("duration", "is 0s; expected more"),)
+
+
 def test_a_daemon_that_does_not_run_is_unreachable(tmp_path: Path) -> None:
     """The address is in the words, since a wrong one is the usual reason."""
     address = f"unix:{tmp_path}/none.sock"

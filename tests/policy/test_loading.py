@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sidecar.policy import HIDDEN, load, load_policy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.policy import HIDDEN, build_settings, build_snapshot, load, load_policy
 from tests.policy.examples import FULL, MINIMAL
 
 BAD = """\
@@ -89,3 +92,37 @@ def test_a_hidden_secret_may_be_sent_back_but_not_run() -> None:
     text = MINIMAL.replace("name: a", f"name: a\n      credential: {{bearer: '{HIDDEN}'}}").encode()
     assert load_policy(text).problems == ()
     assert [problem.field for problem in load(text).problems] == ["policy.services[0].credential.bearer"]
+
+
+SCRAPS = st.sampled_from(
+    [
+        *"{}[]:,-#&*!|>'\"%@` \n\t~0",
+        "<<",
+        "null",
+        ": ",
+        "\n  - ",
+        "&a ",
+        "*a",
+        "200ms",
+        "-1",
+        ".nan",
+        "é",
+        "\ufeff",
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(FULL)), st.integers(0, 12), SCRAPS), max_size=4))
+def test_whatever_is_in_the_file_it_is_refused_in_words_or_can_be_built(
+    edits: list[tuple[int, int, str]],
+) -> None:
+    """A daemon that re-reads its file while it serves must not meet an exception there."""
+    text = FULL
+    for place, length, scrap in edits:
+        text = text[:place] + scrap + text[place + length :]
+    loaded = load(text.encode())
+    assert all(problem.description and problem.line >= 1 for problem in loaded.problems)
+    if not loaded.problems:
+        build_snapshot(loaded.config.policy, 1)
+        build_settings(loaded.config)

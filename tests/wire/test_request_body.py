@@ -115,6 +115,12 @@ def test_what_is_no_json_object_has_no_model(body: bytes) -> None:
     assert with_model(body, peek(body), "new") is body
 
 
+def test_an_object_of_countless_members_is_not_read() -> None:
+    """Reading it member by member would hold up every other request."""
+    assert peek(b"{" + b'"a":1,' * 9_999 + b'"model":"m"}').model == "m"
+    assert peek(b"{" + b'"a":1,' * 10_000 + b'"model":"m"}') == INVALID
+
+
 NAMES = st.sampled_from(["model", "stream", "x", "", 'mo"del', "\\", "名"]) | st.text(max_size=5)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | NAMES,

@@ -28,17 +28,13 @@ class NotFound(AdminError):
     """There is no such endpoint, revision or pending update."""
 
 
-class InvalidArgument(AdminError):
-    """The daemon refused what it was given."""
-
-
 class AccessDenied(AdminError):
     """The daemon answered, and this caller may not do that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing wrong with a policy: where (`policy.services[0].url`) and what."""
+    """One thing wrong with what was given: where (`policy.services[0].url`) and what."""
 
     field: str
     description: str
@@ -47,9 +43,13 @@ class Violation:
         return f"{self.field}: {self.description}" if self.field else self.description
 
 
-class PolicyRejected(InvalidArgument):
-    """The daemon found the policy faulty; `violations` is all that is wrong with it."""
+class InvalidArgument(AdminError):
+    """The daemon refused what it was given; `violations` is all that is wrong with it, where it said so."""
 
-    def __init__(self, message: str, violations: tuple[Violation, ...]) -> None:
+    def __init__(self, message: str, violations: tuple[Violation, ...] = ()) -> None:
         super().__init__(message, "INVALID_ARGUMENT")
         self.violations = violations
+
+
+class PolicyRejected(InvalidArgument):
+    """The daemon found the policy faulty; what ran goes on running."""

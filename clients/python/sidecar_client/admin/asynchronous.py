@@ -146,7 +146,7 @@ class AsyncAdminClient:
         try:
             return await method(call.request, timeout=self._timeout)
         except grpc.RpcError as error:
-            raise translate(error, self.address) from error
+            raise translate(error, self.address, call.path) from error
 
     async def _watch(
         self, after: int, services: Sequence[str], *, include_attempts: bool
@@ -162,7 +162,7 @@ class AsyncAdminClient:
             async for event in stream:
                 yield event
         except grpc.RpcError as error:
-            raise translate(error, self.address) from error
+            raise translate(error, self.address, call.path) from error
         except asyncio.CancelledError:
             # grpc.aio raises this for a call that close() or the daemon cancelled, too: only the task knows
             task = asyncio.current_task()

@@ -150,7 +150,7 @@ class AdminClient:
         try:
             return method(call.request, timeout=self._timeout)
         except grpc.RpcError as error:
-            raise translate(error, self.address) from error
+            raise translate(error, self.address, call.path) from error
 
     def _watch(
         self, after: int, services: Sequence[str], *, include_attempts: bool
@@ -166,7 +166,7 @@ class AdminClient:
             stream = method(call.request)
             yield from stream
         except grpc.RpcError as error:
-            raise translate(error, self.address) from error
+            raise translate(error, self.address, call.path) from error
         except ValueError as error:  # grpc's word for a channel that close() closed meanwhile
             raise ended() from error
         finally:

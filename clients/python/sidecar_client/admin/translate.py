@@ -1,6 +1,6 @@
 """The one place where a gRPC error becomes an AdminError.
 
-In:      grpc.RpcError of either kind of channel, and the address that was called.
+In:      grpc.RpcError of either kind of channel, the address and the method that were called.
 Out:     an exception of sidecar_client.errors, with the daemon's own words where it spoke.
 Source:  google.rpc.Status and BadRequest, of which three fields are read; declaring those here spares every
          app a package of its own for them.
@@ -57,21 +57,23 @@ _BY_CODE: dict[grpc.StatusCode, type[AdminError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: Unreachable,
     grpc.StatusCode.ABORTED: StaleEtag,
     grpc.StatusCode.NOT_FOUND: NotFound,
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
     grpc.StatusCode.PERMISSION_DENIED: AccessDenied,
     grpc.StatusCode.UNAUTHENTICATED: AccessDenied,
 }
 
 
-def translate(error: grpc.RpcError, address: str) -> AdminError:
-    """The AdminError that says what `error` says."""
+def translate(error: grpc.RpcError, address: str, path: str) -> AdminError:
+    """The AdminError that says what `error` says of a call of the method `path`."""
     call = cast("grpc.Call", error)  # what a call raises is always one, though RpcError does not say so
     code, words = call.code(), call.details() or ""
-    if code is grpc.StatusCode.INVALID_ARGUMENT and (violations := _violations(call.trailing_metadata())):
-        return PolicyRejected(words, violations)
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        violations = _violations(call.trailing_metadata())
+        refusal = PolicyRejected if violations and "PolicyService" in path else InvalidArgument
+        return refusal(words or code.name, violations)
+    kind = _BY_CODE.get(code, AdminError)
+    if kind is Unreachable:
         words = f"{address}: {words or 'no answer'}"
-    return _BY_CODE.get(code, AdminError)(words or code.name, code.name)
+    return kind(words or code.name, code.name)
 
 
 def _violations(metadata: Iterable[tuple[str, str | bytes]] | None) -> tuple[Violation, ...]:

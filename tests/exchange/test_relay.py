@@ -1,0 +1,150 @@
+"""The relay: bytes as they came, whole events only, and an end the app can trust."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.exchange.relay import WHOLE, Framing, Relay, StreamRelay, framing_for
+from sidecar.failure import Failure, FailureKind
+from sidecar.wire.dialect import Shape
+from sidecar.wire.first_packet import StreamReader
+from sidecar.wire.framing import Chunked, Counted, UntilClose, chunk
+from sidecar.wire.heads import ResponseHead, parse_response_head
+
+EVENTS = [
+    b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":null}]}\n\n',
+    b'data: {"choices":[{"delta":{"content":"b"},"finish_reason":null}]}\n\n',
+    b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n',
+    b"data: [DONE]\n\n",
+]
+VERBATIM = Framing(chunked=True, verbatim=True, until_close=False)
+LAST = b"0\r\n\r\n"
+
+
+def head(*fields: bytes) -> ResponseHead:
+    parsed = parse_response_head(b"\r\n".join((b"HTTP/1.1 200 OK", *fields, b"", b"")))
+    assert isinstance(parsed, ResponseHead)
+    return parsed
+
+
+class Wire:
+    """What the app gets, and the stream relay that writes it."""
+
+    def __init__(self, framing: Framing = VERBATIM) -> None:
+        self.sent: list[bytes] = []
+        self.reader = StreamReader(Shape.CHAT, "content")
+        self.relay = StreamRelay(self.sent.append, Chunked(), self.reader, Shape.CHAT, framing)
+
+    @property
+    def payload(self) -> bytes:
+        walker = Chunked()
+        read = walker.feed(b"".join(self.sent))
+        assert walker.broken is None
+        return read
+
+
+def test_whole_chunks_of_whole_events_go_on_byte_for_byte() -> None:
+    wire = Wire()
+    for event in EVENTS[:3]:
+        assert wire.relay.received(chunk(event)) is None
+    assert wire.sent == [chunk(event) for event in EVENTS[:3]]
+    assert wire.relay.received(chunk(EVENTS[3]) + LAST) is WHOLE
+
+
+@given(cuts=st.lists(st.integers(min_value=1, max_value=330), max_size=40, unique=True))
+def test_however_the_bytes_are_split_the_app_reads_the_same(cuts: list[int]) -> None:
+    data = b"".join(map(chunk, EVENTS)) + LAST
+    wire, results = Wire(), []
+    places = [0, *sorted(c for c in cuts if c < len(data)), len(data)]
+    for start, end in pairwise(places):
+        results.append(wire.relay.received(data[start:end]))
+    assert wire.payload == b"".join(EVENTS)
+    assert b"".join(wire.sent).endswith(LAST)
+    assert results[-1] is WHOLE
+
+
+@given(cut=st.integers(min_value=1, max_value=150))
+def test_what_is_cut_anywhere_leaves_the_app_at_an_event_s_end(cut: int) -> None:
+    """Only so can an error event follow that the app's SDK reads as one."""
+    wire = Wire()
+    wire.relay.received((chunk(EVENTS[0]) + chunk(EVENTS[1]))[:cut])
+    broken = wire.relay.cut("reset by peer")
+    assert isinstance(broken, Failure)
+    said = b"".join(wire.sent) + wire.relay.last_words(b'data: {"error":{}}\n\n')
+    walker = Chunked()
+    payload = walker.feed(said)
+    assert payload.endswith(b'data: {"error":{}}\n\n')
+    assert payload.removesuffix(b'data: {"error":{}}\n\n') in (b"", EVENTS[0], EVENTS[0] + EVENTS[1])
+    assert not walker.done
+
+
+def test_an_end_without_a_finish_is_no_end() -> None:
+    wire = Wire()
+    result = wire.relay.received(chunk(EVENTS[0]) + LAST)
+    assert isinstance(result, Failure)
+    assert result.kind is FailureKind.TRUNCATED_STREAM
+    assert LAST not in b"".join(wire.sent)
+
+
+def test_a_reset_after_the_finish_misses_nothing() -> None:
+    wire = Wire()
+    wire.relay.received(chunk(EVENTS[2]))
+    assert wire.relay.cut("reset by peer") is WHOLE
+    assert b"".join(wire.sent).endswith(LAST)
+
+
+def test_an_error_of_the_service_goes_on_and_is_the_last_word() -> None:
+    wire = Wire()
+    error = b'data: {"error":{"message":"out of memory"}}\n\n'
+    result = wire.relay.received(chunk(EVENTS[0]) + chunk(error) + LAST)
+    assert isinstance(result, Failure)
+    assert result.kind is FailureKind.IN_STREAM_ERROR
+    assert wire.payload == EVENTS[0] + error
+    assert wire.relay.last_words(b"data: ours\n\n") == b""
+    assert LAST not in b"".join(wire.sent)
+
+
+def test_an_old_app_gets_the_payload_without_chunks() -> None:
+    wire = Wire(framing_for(head(b"transfer-encoding: chunked"), Chunked(), minor=0, stream=True))
+    wire.relay.received(b"".join(map(chunk, EVENTS)) + LAST)
+    assert b"".join(wire.sent) == b"".join(EVENTS)
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (b"transfer-encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n"),
+        (b"content-length: 5", b"hello"),
+    ],
+)
+def test_an_answer_without_events_keeps_its_framing(field: bytes, expected: bytes) -> None:
+    sent: list[bytes] = []
+    parsed = head(field)
+    walker = Chunked() if parsed.chunked else Counted(5)
+    relay = Relay(sent.append, walker, framing_for(parsed, walker, minor=1, stream=False))
+    results = [relay.received(expected[i : i + 1]) for i in range(len(expected))]
+    assert b"".join(sent) == expected
+    assert results[-1] is WHOLE
+    assert not any(results[:-1])
+
+
+def test_an_answer_that_ends_with_its_connection_is_chunked_for_the_app() -> None:
+    """Else a cut could not be told from an end."""
+    sent: list[bytes] = []
+    walker = UntilClose()
+    relay = Relay(sent.append, walker, framing_for(head(), walker, minor=1, stream=False))
+    assert relay.received(b"hello") is None
+    assert relay.ended() is WHOLE
+    assert b"".join(sent) == b"5\r\nhello\r\n0\r\n\r\n"
+
+
+def test_bytes_after_the_end_do_not_reach_the_app() -> None:
+    sent: list[bytes] = []
+    walker = Counted(5)
+    relay = Relay(sent.append, walker, framing_for(head(b"content-length: 5"), walker, minor=1, stream=False))
+    assert relay.received(b"helloHTTP/1.1 200 OK") is WHOLE
+    assert sent == [b"hello"]
