@@ -42,8 +42,9 @@ fix: setup ## format and autofix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-proto: setup ## generate the Python of the schema into build/proto
+proto: setup ## generate the Python of the schema into build/proto, and docs/configuration.md
 	@$(BIN)/python proto/generate.py build/proto
+	@$(BIN)/python proto/reference.py docs/configuration.md
 
 lock: ## pin every dependency with hashes (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

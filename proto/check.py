@@ -1,6 +1,6 @@
-"""Checks the schema: its generated Python is fresh, and buf finds nothing to say about it. Changes nothing.
+"""Checks the schema: what is generated from it is fresh, and buf finds nothing to say. Changes nothing.
 
-In:      the .proto files beside this script, build/proto, proto/buf.yaml.
+In:      the .proto files beside this script, build/proto, docs/configuration.md, proto/buf.yaml.
 Out:     exit code 0, or 1 with what is wrong on stderr.
 Peers:   buf comes from npm at a fixed version, once, into $SIDECAR_PEERS_DIR or .peers. Where that cannot be had,
          its part is skipped with one line; under CI=true that is a failure, so that nobody relies on a skip.
@@ -17,11 +17,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from generate import generate
+from reference import reference
 
 BUF = "@bufbuild/buf@1.75.0"
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BUILT = ROOT / "build" / "proto"
+REFERENCE = ROOT / "docs" / "configuration.md"
 
 
 def stale_files(built: Path) -> list[str]:
@@ -49,10 +51,13 @@ def main() -> int:
         print(
             f"build/proto is not what the schema says; run `make proto`: {', '.join(stale)}", file=sys.stderr
         )
+    outdated = REFERENCE.read_text(encoding="utf-8") != reference()
+    if outdated:
+        print(f"{REFERENCE.name} is not what the schema says; run `make proto`", file=sys.stderr)
     content, said = lint()
     if said:
         print(said, file=sys.stderr)
-    return 1 if stale or not content else 0
+    return 1 if stale or outdated or not content else 0
 
 
 def _python_files(folder: Path) -> set[str]:

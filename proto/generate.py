@@ -18,21 +18,23 @@ WITH_SERVICES = ("policy.proto", "health.proto")
 
 def generate(out: Path) -> None:
     """Writes the generated package below `out`, replacing what was there."""
-    from grpc_tools import protoc  # a build dependency only
-
     package = out / "llmsidecar" / "v1"
     package.mkdir(parents=True, exist_ok=True)
     for old in package.glob("*_pb2*"):
         old.unlink()
-    common = ["protoc", f"-I{HERE}", f"-I{files('grpc_tools') / '_proto'}"]
-    runs = [[*common, f"--python_out={out}", f"--pyi_out={out}", *map(str, SOURCES)]]
-    services = [str(s) for s in SOURCES if s.name in WITH_SERVICES]
-    runs.append([*common, f"--grpc_python_out={out}", *services])
-    for arguments in runs:
-        if code := protoc.main(arguments):
-            raise RuntimeError(f"protoc ended with {code}")
+    run_protoc(f"--python_out={out}", f"--pyi_out={out}", *map(str, SOURCES))
+    run_protoc(f"--grpc_python_out={out}", *(str(s) for s in SOURCES if s.name in WITH_SERVICES))
     for name in ("llmsidecar/__init__.py", "llmsidecar/v1/__init__.py", "llmsidecar/py.typed"):
         (out / name).touch()
+
+
+def run_protoc(*arguments: str) -> None:
+    """protoc with our schema and Google's common types to import."""
+    from grpc_tools import protoc  # a build dependency only
+
+    common = files("grpc_tools") / "_proto"
+    if code := protoc.main(["protoc", f"-I{HERE}", f"-I{common}", *arguments]):
+        raise RuntimeError(f"protoc ended with {code}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import NoReturn
 from sidecar.cli.stop import Stop
 
 COMMANDS = ("run", "demo", "check", "policy", "endpoints", "eject", "restore", "events", "top")
+VERSION_FLAGS = ("-V", "--version")
 
 EPILOG = """\
 examples:
@@ -70,6 +71,8 @@ def _run(arguments: list[str]) -> int:
 def _commands_to_import(arguments: list[str]) -> tuple[str, ...]:
     """The command asked for; all of them for --help and for a mistyped one."""
     first = arguments[0] if arguments else ""
+    if first in VERSION_FLAGS:
+        return ()
     return (first,) if first in COMMANDS else COMMANDS
 
 
@@ -80,8 +83,8 @@ def _parser(commands: Sequence[str]) -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parser.add_argument(*VERSION_FLAGS, action=_Version, nargs=0, help="print the version and exit")
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in commands:
         import_module(f"sidecar.cli.{command}").add_parser(subparsers)
     return parser

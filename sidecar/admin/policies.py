@@ -61,7 +61,7 @@ def _nothing_more(policy: Policy) -> Sequence[Problem]:
 
 
 class PolicyManager:
-    """`install` must not raise; `also_check` adds what only the world can tell, such as a missing secret."""
+    """`install` must not raise; `also_check` tells, of a policy without problems, what only the world can: a missing secret, say."""
 
     def __init__(
         self,
@@ -253,7 +253,9 @@ class PolicyManager:
 
     def _check(self, policy: Policy) -> Checked:
         checked = check_policy(policy, "policy")
-        return replace(checked, problems=(*checked.problems, *self._also_check(policy)))
+        if checked.problems:  # the world is asked about a snapshot, and only a good policy makes one
+            return checked
+        return replace(checked, problems=tuple(self._also_check(policy)))
 
     def _refuse(self, source: str, problems: Sequence[Problem]) -> Invalid:
         self.rejected(source, problems)

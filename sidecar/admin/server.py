@@ -72,10 +72,11 @@ class AdminServer:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         try:
             bound = [str(self._bind(server, address)) for address in self._addresses]
-            await server.start()
-        except BaseException:
+        except OSError:
+            await server.start()  # gRPC lets go of what was bound only when a server that ran stops
             await server.stop(None)
             raise
+        await server.start()
         self._server = server
         return bound
 

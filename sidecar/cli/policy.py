@@ -24,8 +24,8 @@ EXAMPLES = """\
   sidecar policy get > policy.yaml                        what runs, in the form of the config file
   sidecar policy diff policy.yaml                         what applying it would change
   sidecar policy apply policy.yaml --dry-run              only the daemon's checks
-  sidecar policy apply policy.yaml --revert-after 60s     takes itself back unless you
-  sidecar policy confirm                                  keep it
+  sidecar policy apply policy.yaml --revert-after 60s     takes itself back unless confirmed
+  sidecar policy confirm                                  keeps it
   sidecar policy history
   sidecar policy rollback 3 --comment "200ms was too hasty"
 """
@@ -33,7 +33,7 @@ EXAMPLES = """\
 
 def add_parser(subparsers: Subparsers) -> None:
     parser = command(subparsers, "policy", "read and change the running policy", examples=EXAMPLES)
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
 
     get = _action(actions, "get", "print the policy that runs, as YAML")
     add_json_option(get)

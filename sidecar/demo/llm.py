@@ -105,7 +105,9 @@ class SimulatedLlm:
         """Answers, or gives the caller a job."""
         self._carry_out(self.gpu.advance(monotonic()))
         match request.method, request.path:
-            case _ if self.gpu.phase is not Phase.SERVING:
+            case _ if self.gpu.phase is Phase.DOWN:  # accepted before the listener was closed
+                caller.reset()
+            case _ if self.gpu.phase is Phase.LOADING:
                 caller.answer(503, answers.error("service_unavailable", "the model is loading"))
             case "GET", "/health":
                 caller.answer(200, b"{}")

@@ -302,6 +302,8 @@ class Exchange:
         assert gate.head is not None
         failed = gate.head.status >= 400
         extra = answer_fields(self.record, retried=failed)
+        if keep_alive and self._head.minor == 0:
+            extra += b"connection: keep-alive\r\n"  # HTTP/1.0 closes unless told otherwise
         return downstream_head(gate.head, extra=extra, framing=framing, keep_alive=keep_alive)
 
     # -- the end ------------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ class StreamReader:
             self._look_for_body(payload)
         for event in self._reader.feed(payload):
             self.events += 1
-            if not settled or event.name == b"error" or self._marked(event.data or b""):
+            if not settled or self._marked(event.data or b"") or self._marked(event.name or b""):
                 self._take(read_event(self._shape, event))
                 settled = self.content and self.progress
 

@@ -22,7 +22,7 @@ from sidecar.policy.problems import Problem
 from tests.admin.parts import WALL, A
 
 NOW = Moment(1000.0, WALL)
-KEY = {"service": A.service, "endpoint": A.address}
+KEY: dict[str, object] = {"service": A.service, "endpoint": A.address}
 TRACE = "0000000000000000000000000000abcd"
 FACTS: list[tuple[Fact, str, dict[str, object]]] = [
     (

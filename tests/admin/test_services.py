@@ -199,9 +199,11 @@ def test_endpoints_are_listed_ejected_and_restored(folder: Path) -> None:
             watch = api.health_api.WatchHealthEvents(
                 pb.WatchHealthEventsRequest(after_sequence=listed.sequence, services=[A.service])
             )
-            events = [await watch.read() for _ in range(2)]
-            assert [e.type for e in events] == ["endpoint_ejected", "endpoint_returned"]
-            assert [e.sequence for e in events] == [listed.sequence + 1, listed.sequence + 2]
+            events = [await watch.read() for _ in range(4)]
+            assert [e.type for e in events] == [
+                "endpoint_ejected", "service_unavailable", "endpoint_returned", "service_recovered"
+            ]  # fmt: skip
+            assert [e.sequence - listed.sequence for e in events] == [1, 2, 3, 4]
 
     run(story())
 

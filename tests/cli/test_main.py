@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +13,13 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import grpc
 import pytest
 
 from sidecar.__main__ import COMMANDS
 from tests.cli.terminal import sidecar
-from tests.client.daemon import Daemon, Script
-from tests.client.messages import event, recovered
+from tests.client.daemon import Daemon, Script, running
+from tests.client.messages import endpoint, event, recovered
 
 ADMIN_COMMANDS = [
     ["policy", "get"],
@@ -109,6 +111,31 @@ def test_half_of_mutual_tls_exits_with_2(tmp_path: Path) -> None:
     told = sidecar("endpoints", "--admin-ca", f"{tmp_path}/ca.pem")
     assert told.code == 2
     assert "belong together" in told.err
+
+
+def test_a_daemon_behind_mutual_tls_is_reached_with_all_three_files(tmp_path: Path) -> None:
+    """And not without them: it does not even speak to the others."""
+    certificate, key = _self_signed(tmp_path)
+    pair = [(key.read_bytes(), certificate.read_bytes())]
+    credentials = grpc.ssl_server_credentials(pair, certificate.read_bytes(), require_client_auth=True)
+    with running(Daemon(endpoints=[endpoint()]), tmp_path, credentials) as daemon:
+        files = ("--admin-ca", str(certificate), "--admin-cert", str(certificate), "--admin-key", str(key))
+        told = sidecar("endpoints", "--admin", daemon.address, *files)
+        assert (told.code, len(told.lines)) == (0, 2)
+        assert sidecar("endpoints", "--admin", daemon.address).code == 3
+
+
+def _self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate for localhost that is its own authority, and its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is needed to make a certificate")
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    new = (openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    name = ("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    files = ("-keyout", str(key), "-out", str(certificate))
+    subprocess.run([*new, *name, *files], capture_output=True, check=True)
+    return certificate, key
 
 
 @pytest.mark.parametrize("command", ["policy", "endpoints", "eject", "restore", "events", "top"])

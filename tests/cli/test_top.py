@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from google.protobuf.duration_pb2 import Duration
@@ -88,3 +94,43 @@ def test_the_live_view_shows_the_same_and_cannot_be_driven_from_outside() -> Non
     assert "10.0.0.7:8000" in shown
     assert "[red]\\x1b[2J" in shown
     assert "\x1b" not in shown
+
+
+def test_on_a_terminal_the_view_is_drawn_in_place(daemon: Daemon) -> None:
+    """On the alternate screen, which is left as it was found."""
+    daemon.scripts = [Script([event(1, "snapshot")])]
+    code, shown = _top_on_a_terminal("from sidecar.__main__ import main")
+    assert code == 0
+    assert shown.startswith(b"\x1b[?1049h")
+    assert shown.rstrip().endswith(b"\x1b[?1049l")
+    assert b"10.0.0.7:8000" in shown
+
+
+def test_without_rich_the_view_is_plain_and_says_why(daemon: Daemon) -> None:
+    """The extra is optional; the answer is not."""
+    daemon.scripts = [Script([event(1, "snapshot")])]
+    code, shown = _top_on_a_terminal("sys.modules['rich'] = None; from sidecar.__main__ import main")
+    assert code == 0
+    assert b"a live view needs rich (pip install 'llm-ha-sidecar[cli]')" in shown
+    assert shown.count(b"10.0.0.7:8000") == 2
+    assert b"\x1b[?1049h" not in shown
+
+
+def _top_on_a_terminal(preparation: str) -> tuple[int, bytes]:
+    """`sidecar top` for two views on a pseudo terminal: its exit code and all that it wrote."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "140", "LINES": "40"}
+    script = f"import sys; {preparation}; sys.exit(main(['top', '--count', '2', '--interval', '100ms']))"
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b"".join(_until_closed(ours))
+    os.close(ours)
+    return process.returncode, shown
+
+
+def _until_closed(terminal: int) -> Iterator[bytes]:
+    """What arrives until the other side is gone, which Linux tells by an error."""
+    with suppress(OSError):
+        while chunk := os.read(terminal, 65536):
+            yield chunk

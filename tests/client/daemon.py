@@ -152,13 +152,16 @@ class _Health(health_pb2_grpc.HealthServiceServicer):
 
 
 @contextmanager
-def running(daemon: Daemon, folder: Path) -> Iterator[Daemon]:
-    """Serves `daemon` on a socket in `folder` for as long as the context lasts."""
+def running(daemon: Daemon, folder: Path, tls: grpc.ServerCredentials | None = None) -> Iterator[Daemon]:
+    """Serves `daemon` on a socket in `folder`, or over TLS on a free port, for as long as the context lasts."""
     daemon.address = f"unix:{folder}/admin.sock"
     server = grpc.server(ThreadPoolExecutor(8))
     policy_pb2_grpc.add_PolicyServiceServicer_to_server(_Policies(daemon), server)  # type: ignore[no-untyped-call]
     health_pb2_grpc.add_HealthServiceServicer_to_server(_Health(daemon), server)  # type: ignore[no-untyped-call]
-    server.add_insecure_port(daemon.address)
+    if tls is None:
+        server.add_insecure_port(daemon.address)
+    else:
+        daemon.address = f"localhost:{server.add_secure_port('localhost:0', tls)}"
     server.start()
     try:
         yield daemon

@@ -253,6 +253,18 @@ def test_an_error_in_a_stream_is_seen_in_every_phase(name: str, event: bytes, co
         assert reader.progress is (before > turns["progress"])
 
 
+@pytest.mark.parametrize("cut_at", [0, 5])
+@pytest.mark.parametrize(
+    ("name", "last"), [("responses", "response.completed"), ("messages", "message_stop")]
+)
+def test_an_end_that_only_the_events_name_tells_is_seen(name: str, last: str, cut_at: int) -> None:
+    """Imitators of these APIs leave the type out of the payload."""
+    shape, stream, _ = STREAMS[name]
+    end = sse({"x": 1}, last)
+    reader = fed(shape, [*stream[:5], end[:cut_at], end[cut_at:]])
+    assert (reader.content, reader.finished, reader.done_marker) == (True, True, True)
+
+
 def test_the_first_error_is_kept() -> None:
     """What follows it is its consequence."""
     reader = fed(Shape.CHAT, [sse({"error": {"message": "first"}}), sse({"error": {"message": "second"}})])
