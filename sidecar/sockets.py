@@ -1,8 +1,8 @@
-"""A Unix socket that only its owner may open, at a path that nobody else listens on.
+"""A Unix socket at a path that nobody else listens on, and that nobody may open before its mode is set.
 
 In:      the path.
-Out:     claim() clears the way, a bind inside owner_only() and seal() right after it leave mode 0600.
-Why:     gRPC replaces whatever socket it finds, that of a live process too, and leaves mode 0755.
+Out:     claim() clears the way; bind inside owner_only(), then chmod, or seal() for mode 0600.
+Why:     event loops and gRPC replace whatever socket they find, that of a live process too, and leave mode 0755.
 Errors:  OSError with words for the operator.
 """
 

@@ -61,7 +61,8 @@ def _nothing_more(policy: Policy) -> Sequence[Problem]:
 
 
 class PolicyManager:
-    """`install` must not raise; `also_check` tells, of a policy without problems, what only the world can: a missing secret, say."""
+    """`install` must not raise; `also_check` adds what only the world can tell, such as a missing secret, of a
+    policy that has no other problem."""
 
     def __init__(
         self,

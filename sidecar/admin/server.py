@@ -24,7 +24,7 @@ from sidecar.admin.hub import EventHub
 from sidecar.admin.policies import PolicyManager
 from sidecar.admin.reflection import add_reflection
 from sidecar.admin.services import HealthService, Overrides, PolicyService
-from sidecar.admin.sockets import claim, owner_only, seal
+from sidecar.sockets import claim, owner_only, seal
 from sidecar.terms import Address, TcpAddress, UnixAddress, is_loopback
 
 OURS = ("llmsidecar.v1.PolicyService", "llmsidecar.v1.HealthService")

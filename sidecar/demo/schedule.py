@@ -1,4 +1,4 @@
-"""A load over time: named phases, each with a rate, repeated for as long as somebody looks.
+"""A load over time: phases, each with a rate, repeated for as long as somebody looks.
 
 Units:   seconds since the load began; requests a second.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import chain, cycle
 from random import Random
 from typing import NamedTuple
 
@@ -33,16 +33,20 @@ class Arrival(NamedTuple):
     at: float
 
 
-def load(phases: Sequence[LoadPhase], rng: Random, end: float) -> Iterator[Began | Arrival]:
+def load(
+    first: LoadPhase, repeated: Sequence[LoadPhase], rng: Random, end: float
+) -> Iterator[Began | Arrival]:
     """Everything that happens before `end`, in order. Arrivals are independent of each other, as those of many
     users are, and of what becomes of them: an overloaded server gets no pity."""
+    assert any(phase.length > 0 for phase in repeated), "a schedule that stands still"
     begins = 0.0
-    for phase in cycle(phases):
-        if begins >= end:
-            return
-        yield Began(begins, phase)
-        ends = begins + phase.length
+    for phase in chain((first,), cycle(repeated)):
+        ends = min(begins + phase.length, end)
+        if begins < ends:
+            yield Began(begins, phase)
         at = begins
-        while phase.rate > 0 and (at := at + rng.expovariate(phase.rate)) < min(ends, end):
+        while phase.rate > 0 and (at := at + rng.expovariate(phase.rate)) < ends:
             yield Arrival(at)
+        if ends == end:
+            return
         begins = ends

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from time import monotonic
 
-from sidecar.demo.config import FALLBACK, FIRST_PACKET, PRIMARY
 from sidecar.demo.app import Answer
+from sidecar.demo.config import FALLBACK, FIRST_PACKET, PRIMARY
 from sidecar.demo.gpu import Died, Event, Gpu, Loading, Serving, Token
 from sidecar.demo.schedule import LoadPhase
 from sidecar.demo.tally import Tally
@@ -30,10 +30,11 @@ REASONS = {
     "consecutive_failures": "too many failures in a row",
     "failure_percentage": "too many failures",
     "probation_failed": "it failed its probation",
+    "probation_passed": "it passed its probation",
     "first_packet_timeout": f"no first packet within {FIRST_PACKET * 1000:.0f} ms",
     "unhealthy": "not in rotation",
-    "ramp": "its share is still small",
     "connect_failure": "connection refused",
+    "503": "status 503",
 }
 
 
@@ -83,7 +84,9 @@ class Story:
         self._fallbacks[reason] += 1
         if reason not in self._told_reasons:
             self._told_reasons.add(reason)
-            self._tell(f"fallback: {last.fallback_from} -> {last.service}: {_words(reason)}", "warn")
+            self._tell(
+                f"fallback: {last.service} answered for {last.fallback_from}: {_words(reason)}", "warn"
+            )
 
     def change(self, fields: Mapping[str, object]) -> None:
         """A change of state, named and with the fields of the daemon's log."""
@@ -97,8 +100,10 @@ class Story:
                 self._note(service, "on probation")
                 self._tell(f"probation: {service} gets {fields['requests']} request to prove itself", "warn")
             case "endpoint_returned":
-                self._note(service, "in rotation")
-                self._tell(f"RETURNED: {service} ({fields['reason']}); its share grows step by step", "good")
+                self._note(service, "growing share")
+                self._tell(
+                    f"RETURNED: {service}: {_words(str(fields['reason']))}; its share grows again", "good"
+                )
             case "service_unavailable":
                 self._turn = FALLBACK if service == PRIMARY else PRIMARY
                 self._tell(f"{service} has nobody in rotation: requests go elsewhere at once", "warn")
@@ -115,7 +120,9 @@ class Story:
         match event:
             case Died():
                 self._deaths += 1
-                self._tell(f"DEAD: {PRIMARY} is out of memory; {len(event.lost)} requests lost with it", "bad")
+                self._tell(
+                    f"DEAD: {PRIMARY} is out of memory; {len(event.lost)} requests lost with it", "bad"
+                )
             case Loading():
                 self._tell(f"{PRIMARY} listens again and loads its weights: 503 until then", "warn")
             case Serving():
@@ -138,6 +145,7 @@ class Story:
             if self._turn == FALLBACK:
                 self._tell(f"FALLBACK: {FALLBACK} answers everything, {PRIMARY} gets its rest", "good")
             else:
+                self._note(PRIMARY, "in rotation")
                 self._tell(f"RECOVERED: {PRIMARY} answers everything again", "good")
             self._turn = ""
 
@@ -149,13 +157,17 @@ class Story:
         failed = f"{tally.failed} failed"
         self._say("")
         self._say(self._paint(f"Summary of {self._elapsed():.0f} s", "head"))
-        self._say(f"  requests      {tally.whole + tally.failed}: {tally.whole} answered whole, "
-                  f"{self._paint(failed, 'bad' if tally.failed else 'good')}")
+        self._say(
+            f"  requests      {tally.whole + tally.failed}: {tally.whole} answered whole, "
+            f"{self._paint(failed, 'bad' if tally.failed else 'good')}"
+        )
         self._say(f"  answered by   {shares or 'nobody'}")
         self._say(f"  first packet  p50 {_time(tally.quantile(0.5))}, p99 {_time(tally.quantile(0.99))}")
         self._say(f"  fallbacks     {self._fallbacks.total()}{_because(reasons)}")
-        self._say(f"  {PRIMARY}   ejected {_times(self._ejections)}, died {_times(self._deaths)}; at most "
-                  f"{gpu.most_in_flight} requests in flight, {gpu.spec.limit} would have killed it")
+        self._say(
+            f"  {PRIMARY}   ejected {_times(self._ejections)}, died {_times(self._deaths)}; at most "
+            f"{gpu.most_in_flight} requests in flight, {gpu.spec.limit} would have killed it"
+        )
 
     # How it is told.
 

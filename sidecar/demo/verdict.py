@@ -45,7 +45,9 @@ class Verdict:
             return f"{len(self._sources)} answers in one"
         if not self._done or self._finish != "stop":
             return "the answer is cut"
-        return "" if "".join(self._said) == answers.text(self._tokens) else "the text is not the one asked for"
+        return (
+            "" if "".join(self._said) == answers.text(self._tokens) else "the text is not the one asked for"
+        )
 
     def _read(self, data: bytes) -> None:
         if data == b"[DONE]":
