@@ -39,8 +39,9 @@ fallback, return. Addresses to curl, grpcurl and open in a browser are printed f
 EXAMPLES = """\
   sidecar demo                           until Ctrl-C
   sidecar demo --seconds 25              one whole cycle: calm, surge, calm
-  sidecar demo --surge 10                ten times what the primary can do
-  sidecar demo --surge 12 --no-cancel    a primary that computes on for callers who are gone: it may die
+  sidecar demo --surge 12 --no-cancel    a primary that goes on computing for callers who are gone
+  sidecar demo --surge 100 --surge-for 1s
+                                         dead before a first packet can be late; restart and return
 """
 
 CALM_LOAD = 0.5  # of the primary's capacity
@@ -69,10 +70,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: Namespace) -> int:
-    if not args.calm + args.surge_for + args.recovery:
-        raise Stop(
-            BAD_USAGE, "sidecar: --calm, --surge-for and --recovery are all 0; expected one to be longer"
-        )
+    if not args.surge_for + args.recovery:
+        raise Stop(BAD_USAGE, "sidecar: --surge-for and --recovery are both 0; expected one to be longer")
     import asyncio
     import tempfile
 
@@ -113,15 +112,36 @@ async def _show(args: Namespace, folder: str) -> None:
 @asynccontextmanager
 async def _sidecar(folder: str, primary_url: str, fallback_url: str, story: Story) -> AsyncIterator[Daemon]:
     """The daemon as `sidecar run` would run it, with the story listening."""
-    from sidecar.daemon import Daemon, StartRefused
+    from sidecar.daemon import StartRefused
+
+    try:
+        daemon = await _started(folder, (8800, 8801, 8802), primary_url, fallback_url, story)
+    except StartRefused:  # somebody was faster to take one of the ports
+        try:
+            daemon = await _started(folder, (0, 0, 0), primary_url, fallback_url, story)
+        except StartRefused as refused:
+            raise Stop(FAILED, *(f"sidecar: {problem}" for problem in refused.problems)) from None
+    try:
+        yield daemon
+    finally:
+        daemon.request_stop()
+        daemon.request_stop()  # what may still be in flight is a spectator's: the end does not wait for it
+        await daemon.run_until_stopped()
+
+
+async def _started(
+    folder: str, ports: tuple[int, int, int], primary_url: str, fallback_url: str, story: Story
+) -> Daemon:
+    from sidecar.daemon import Daemon
     from sidecar.demo.config import config
     from sidecar.policy import load
     from sidecar.terms import UnixAddress
 
+    data, admin, ops = map(_loopback, ports)
     text = config(
-        listen=(UnixAddress(f"{folder}/llm.sock"), _loopback(8800)),
-        admin=(UnixAddress(f"{folder}/admin.sock"), _loopback(8801)),
-        ops=(_loopback(8802),),
+        listen=(UnixAddress(f"{folder}/llm.sock"), data),
+        admin=(UnixAddress(f"{folder}/admin.sock"), admin),
+        ops=(ops,),
         primary_url=primary_url,
         fallback_url=fallback_url,
     )
@@ -129,16 +149,8 @@ async def _sidecar(folder: str, primary_url: str, fallback_url: str, story: Stor
     if loaded.problems:  # a folder for temporary files with too long a name, say
         raise Stop(FAILED, *(f"sidecar: the demo's config: {problem}" for problem in loaded.problems))
     daemon = Daemon(loaded.config, log_fd=None, listeners=[story.change], sinks=[story.request_finished])
-    try:
-        await daemon.start()
-    except StartRefused as refused:
-        raise Stop(FAILED, *(f"sidecar: {problem}" for problem in refused.problems)) from None
-    try:
-        yield daemon
-    finally:
-        daemon.request_stop()
-        daemon.request_stop()  # what may still be in flight is a spectator's: the end does not wait for it
-        await daemon.run_until_stopped()
+    await daemon.start()
+    return daemon
 
 
 def _opening(daemon: Daemon, primary: SimulatedLlm) -> list[str]:

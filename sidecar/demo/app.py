@@ -37,7 +37,7 @@ async def ask(address: Address, tokens: int) -> Answer:
             problem = await asked.go(address)
     except TimeoutError:
         problem = f"no whole answer within {PATIENCE:g} s"
-    except (OSError, asyncio.IncompleteReadError, ValueError, LookupError) as error:
+    except (OSError, ValueError, LookupError) as error:
         problem = f"{type(error).__name__}: {error}"
     service, attempts = asked.fields.get("x-sidecar-service", ""), asked.fields.get("x-sidecar-attempts", "0")
     return Answer(monotonic(), service, int(attempts), asked.first_packet, problem)
@@ -64,6 +64,8 @@ class _Asked:
                 verdict.feed(data)
                 if self.first_packet is None and verdict.begun:
                     self.first_packet = monotonic() - began
+        except asyncio.IncompleteReadError:
+            return verdict.problem() or "the body has no end"
         finally:
             writer.close()
         return verdict.problem()

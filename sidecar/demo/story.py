@@ -72,8 +72,6 @@ class Story:
     def answered(self, answer: Answer) -> None:
         self._now.add(answer)
         self._all.add(answer)
-        if answer.problem:
-            self._tell(f"FAILED: {answer.problem}", "bad")
 
     def request_finished(self, record: RequestRecord) -> None:
         """Of the load or of whoever tries the addresses: what was answered elsewhere, and why."""
@@ -141,6 +139,8 @@ class Story:
             f"{_share(tally.share(PRIMARY)):>11}  {_share(tally.share(FALLBACK)):>6}  {times:22}"
             f"  {gpu.in_flight:>{len(PRIMARY) + 11}}  {gpu.memory:6.0%}  {self._state_of(gpu)}"
         )
+        for problem, count in tally.problems.items():
+            self._tell(f"FAILED: {_times(count)}: {problem}", "bad")
         if self._turn and tally.share(self._turn) == 1.0:
             if self._turn == FALLBACK:
                 self._tell(f"FALLBACK: {FALLBACK} answers everything, {PRIMARY} gets its rest", "good")
@@ -166,7 +166,7 @@ class Story:
         self._say(f"  fallbacks     {self._fallbacks.total()}{_because(reasons)}")
         self._say(
             f"  {PRIMARY}   ejected {_times(self._ejections)}, died {_times(self._deaths)}; at most "
-            f"{gpu.most_in_flight} requests in flight, {gpu.spec.limit} would have killed it"
+            f"{gpu.most_in_flight} requests in flight ({gpu.spec.limit} kill it)"
         )
 
     # How it is told.
