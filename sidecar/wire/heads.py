@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sidecar.wire.target import read_target
 
@@ -34,7 +34,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _TOKEN_ONLY = re.compile(_TOKEN + b"+")
 _VALUE_ONLY = re.compile(_VALUE + b"*")
 
-_MAX_LENGTH_DIGITS = 18  # below 2**63, so that no peer written in C reads another number than we do
+MAX_LENGTH_DIGITS = 18  # below 2**63, so that no peer written in C reads another number than we do
 
 HOP_BY_HOP: frozenset[bytes] = frozenset(
     (
@@ -75,7 +75,8 @@ class RequestHead:
     """A request line and its fields.
 
     `target` is as sent; `path` and `query` (with its `?`) are what it comes to, for every form of target.
-    `host` is in lower case, without port and brackets; empty where there is none.
+    `host` is in lower case, without port and brackets; empty where there is none. `memo` is for what others derive
+    from this head and want to find again with the next one of the same bytes.
     """
 
     __slots__ = (
@@ -85,11 +86,13 @@ class RequestHead:
         "fields",
         "host",
         "keep_alive",
+        "memo",
         "method",
         "minor",
         "path",
         "query",
         "target",
+        "traceparent",
     )
 
     def __init__(
@@ -117,6 +120,26 @@ class RequestHead:
         self.keep_alive = keep_alive
         self.host = host
         self.expect_continue = expect_continue
+        self.traceparent = _first(fields, b"traceparent")
+        self.memo: dict[object, Any] = {}
+
+    def with_values(self, content_length: int | None, traceparent: bytes | None) -> RequestHead:
+        """The head that differs in these two only. `fields` go on saying what they said."""
+        head = RequestHead.__new__(RequestHead)
+        head.method = self.method
+        head.target = self.target
+        head.path = self.path
+        head.query = self.query
+        head.minor = self.minor
+        head.fields = self.fields
+        head.content_length = content_length
+        head.chunked = self.chunked
+        head.keep_alive = self.keep_alive
+        head.host = self.host
+        head.expect_continue = self.expect_continue
+        head.traceparent = traceparent
+        head.memo = self.memo
+        return head
 
     def get(self, lower: bytes) -> bytes | None:
         """The value of the first field of that name (in lower case)."""
@@ -133,6 +156,7 @@ class ResponseHead:
         "content_type",
         "fields",
         "keep_alive",
+        "memo",
         "minor",
         "reason",
         "status",
@@ -158,6 +182,22 @@ class ResponseHead:
         kind = _first(fields, b"content-type") or b""
         self.content_type = kind.partition(b";")[0].rstrip(b" \t").lower()
         self.content_encoding = (_first(fields, b"content-encoding") or b"").lower()
+        self.memo: dict[object, Any] = {}
+
+    def with_values(self, content_length: int | None) -> ResponseHead:
+        """The head that differs in its length only. `fields` go on saying what they said."""
+        head = ResponseHead.__new__(ResponseHead)
+        head.status = self.status
+        head.reason = self.reason
+        head.minor = self.minor
+        head.fields = self.fields
+        head.content_length = content_length
+        head.chunked = self.chunked
+        head.keep_alive = self.keep_alive
+        head.content_type = self.content_type
+        head.content_encoding = self.content_encoding
+        head.memo = self.memo
+        return head
 
     def get(self, lower: bytes) -> bytes | None:
         """The value of the first field of that name (in lower case)."""
@@ -291,7 +331,7 @@ def _framing(steering: dict[bytes, list[bytes]], minor: int) -> tuple[int | None
         return None, False
     if len(lengths) != 1:
         return "has more than one Content-Length"
-    if not lengths[0].isdigit() or len(lengths[0]) > _MAX_LENGTH_DIGITS:
+    if not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS:
         return "has a Content-Length that is no number"
     return int(lengths[0]), False
 

@@ -1,0 +1,80 @@
+"""The cache answers what the parsers would: for every head, seen before or not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.wire.head_cache import ENTRIES, RequestHeads, ResponseHeads
+from sidecar.wire.heads import RequestHead, ResponseHead, parse_request_head, parse_response_head
+
+TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+PIECES = [
+    b"POST /v1/chat/completions HTTP/1.1\r\n",
+    b"GET /v1/models HTTP/1.1\r\n",
+    b"Host: localhost\r\n",
+    b"Content-Length: 5\r\n",
+    b"Content-Length: 12\r\n",
+    b"content-length: 7\r\n",
+    b"Content-Length:  5\r\n",
+    b"Content-Length: +5\r\n",
+    b"Content-Length: \r\n",
+    b"Content-Length: 1234567890123456789\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"traceparent: " + TRACE + b"\r\n",
+    b"traceparent: nonsense\r\n",
+    b"x: Content-Length: 5\r\n",
+    b" Content-Length: 5\r\n",
+    b"\r\n",
+]
+
+
+def facts(head: object) -> object:
+    """All that a reader may ask of a head. A stale value among the fields is no fact."""
+    if not isinstance(head, RequestHead | ResponseHead):
+        return head
+    names = [name for name in head.__slots__ if name not in ("fields", "memo")]
+    others = [f for f in head.fields if f.lower not in (b"content-length", b"traceparent")]
+    return [getattr(head, name) for name in names], others, [field.lower for field in head.fields]
+
+
+@given(heads=st.lists(st.lists(st.sampled_from(PIECES), max_size=7).map(b"".join), max_size=12))
+def test_a_request_head_is_read_as_if_there_were_no_cache(heads: list[bytes]) -> None:
+    cache = RequestHeads()
+    for head in heads * 2:
+        assert facts(cache.parse(head)) == facts(parse_request_head(head))
+
+
+@given(
+    lengths=st.lists(
+        st.sampled_from([b"0", b"17", b"x", b"", b"1 7", b"17\r\ncontent-length: 17"]), max_size=8
+    ),
+    kind=st.sampled_from([b"content-length", b"Content-Length", b"CONTENT-LENGTH"]),
+)
+def test_a_response_head_is_read_as_if_there_were_no_cache(lengths: list[bytes], kind: bytes) -> None:
+    cache = ResponseHeads()
+    for length in lengths:
+        head = b"HTTP/1.1 200 OK\r\n%b: %b\r\ncontent-type: text/plain\r\n\r\n" % (kind, length)
+        assert facts(cache.parse(head)) == facts(parse_response_head(head))
+
+
+def test_heads_that_differ_in_length_and_trace_share_a_memo_and_nothing_else() -> None:
+    cache = RequestHeads()
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\ntraceparent: %b\r\n\r\n"
+    first, second = cache.parse(head % (1, TRACE)), cache.parse(head % (22, TRACE.replace(b"b7", b"c8")))
+    assert isinstance(first, RequestHead)
+    assert isinstance(second, RequestHead)
+    assert second.memo is first.memo
+    assert (first.content_length, second.content_length) == (1, 22)
+    assert (first.traceparent, second.traceparent) == (TRACE, TRACE.replace(b"b7", b"c8"))
+
+
+@pytest.mark.parametrize("size", [ENTRIES - 1, ENTRIES, 3 * ENTRIES])
+def test_however_many_heads_come_the_memory_is_bounded(size: int) -> None:
+    cache = RequestHeads()
+    for number in range(size):
+        assert isinstance(cache.parse(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number), RequestHead)
+    assert len(cache._known) <= ENTRIES
+    cache.forget()
+    assert not cache._known
