@@ -312,6 +312,7 @@ class Daemon:
         if old is not None:
             new.take_over(old)
         self._runtime = new
+        self._side.heads.forget()  # what is memorized with them names services of the policy before
         events = self._ledger.configure(snapshot.services, monotonic())
         names: dict[str, TcpAddress] = {}
         for service in snapshot.services.values():

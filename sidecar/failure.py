@@ -35,6 +35,7 @@ class FailureKind(StrEnum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     APP_WENT_AWAY = "app_went_away"
     DRAINING = "draining"
+    INTERNAL_ERROR = "internal_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,8 @@ def face(kind: FailureKind) -> Face:
             return Face(None, None, may_retry_same=False, blames_endpoint=False)
         case FailureKind.DRAINING:
             return Face(503, None, may_retry_same=False, blames_endpoint=False)
+        case FailureKind.INTERNAL_ERROR:  # a bug of ours
+            return Face(500, None, may_retry_same=False, blames_endpoint=False)
         case other:
             assert_never(other)
 
@@ -150,15 +153,23 @@ class Verdict(Enum):
     IGNORABLE = "ignorable"
 
 
-def verdict(failure: Failure | None, *, late: bool, dropped: bool) -> Verdict:
+def verdict(
+    failure: Failure | None, *, late: bool, dropped: bool, lateness_counts: bool = True
+) -> Verdict:
     """One verdict an attempt: an app that hung up says nothing, a late first packet counts as a failure.
 
-    A 429 that says when to come back is no illness: it cools the endpoint down and counts neither way.
+    Unless the endpoint has a limit that learns from lateness: then it is no illness, and says nothing here.
+
+    A 429 that says when to come back is no illness: it cools the endpoint down and counts neither way. An answer
+    that the request had no more time for is unknown: it might have come in time for a more patient one.
     """
     if failure is not None and failure.status == 429 and failure.retry_after is not None:
         return Verdict.IGNORABLE
+    if failure is not None and failure.kind is FailureKind.FIRST_PACKET_TIMEOUT and not lateness_counts:
+        return Verdict.IGNORABLE
     if failure is not None and blames_endpoint(failure):
         return Verdict.FAILURE
-    if late:
+    if late and lateness_counts:
         return Verdict.FAILURE
-    return Verdict.IGNORABLE if dropped else Verdict.SUCCESS
+    out_of_time = failure is not None and failure.kind is FailureKind.DEADLINE_EXCEEDED
+    return Verdict.IGNORABLE if dropped or out_of_time else Verdict.SUCCESS

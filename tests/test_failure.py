@@ -60,6 +60,8 @@ def test_a_late_or_silent_endpoint_is_not_retried_and_a_service_that_names_a_tim
         (Failure(FailureKind.STATUS, 429), False, False, Verdict.FAILURE),
         (Failure(FailureKind.STATUS, 429, retry_after=2.0), False, False, Verdict.IGNORABLE),
         (Failure(FailureKind.STATUS, 503, retry_after=2.0), False, False, Verdict.FAILURE),
+        (Failure(FailureKind.DEADLINE_EXCEEDED), False, False, Verdict.IGNORABLE),
+        (Failure(FailureKind.DEADLINE_EXCEEDED), True, False, Verdict.FAILURE),
     ],
 )
 def test_a_finished_attempt_gives_one_verdict(

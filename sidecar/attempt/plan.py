@@ -29,6 +29,8 @@ probation or with a share that grows, takes a request that would be lost without
 
 A deadline is shared: an attempt may use what is left divided by the services that could still be asked, itself
 included, so a slow primary cannot eat the fallback's time. Where no timeout may fall back it gets all.
+The moment at which the app itself gives up is not shared: an operator's deadline asks for haste, an SDK's timeout
+is there for answers that take long. Nothing begins after it, nothing waits beyond it, and then it is over.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from typing import Generic
 from sidecar.attempt.backoff import backoff, pushback
 from sidecar.attempt.budget import RetryBudget
 from sidecar.attempt.commands import Answer, Chooser, E, Try, Wait
+from sidecar.attempt.skips import is_due, may_pass_over, nobody
 from sidecar.failure import Failure, FailureKind, fallback_words, may_retry_same
 from sidecar.policy.snapshot import Route
 from sidecar.terms import EndpointKey, Skipped
@@ -49,19 +52,6 @@ __all__ = ["Answer", "Chooser", "Plan", "State", "Try", "Wait"]
 NOBODY: frozenset[EndpointKey] = frozenset()
 LATE = Failure(FailureKind.FIRST_PACKET_TIMEOUT)
 TIMEOUT_WORDS = frozenset(("first_packet_timeout", "response_timeout"))
-
-# Any of these words lets a service be passed over that has nobody to pick.
-SKIP_WORDS = {
-    "unhealthy": frozenset(("unhealthy",)),
-    "overloaded": frozenset(("overloaded",)),
-    "no_endpoint": frozenset(("unhealthy", "connect_failure")),
-}
-# What the app is told when nobody could be picked at all.
-SKIP_KINDS = {
-    "unhealthy": FailureKind.UNHEALTHY,
-    "overloaded": FailureKind.OVERLOADED,
-    "no_endpoint": FailureKind.CONNECT_FAILURE,
-}
 
 
 class State(Enum):
@@ -82,6 +72,7 @@ class Plan(Generic[E]):
         "_budget",
         "_chooser",
         "_deadline",
+        "_end",
         "_endpoint",
         "_failure",
         "_late",
@@ -97,8 +88,16 @@ class Plan(Generic[E]):
     )
 
     def __init__(
-        self, route: Route, chooser: Chooser[E], budget: RetryBudget, rng: Random, now: float
+        self,
+        route: Route,
+        chooser: Chooser[E],
+        budget: RetryBudget,
+        rng: Random,
+        now: float,
+        *,
+        deadline: float | None = None,
     ) -> None:
+        """`deadline`: the moment by which the app must have its answer, beside the deadline of the route."""
         self.route = route
         self.state = State.NEW
         self.number = 0  # attempts made
@@ -107,6 +106,7 @@ class Plan(Generic[E]):
         self._budget = budget
         self._rng = rng
         self._deadline = None if route.deadline is None else now + route.deadline
+        self._end = _earlier(self._deadline, deadline)
         self._endpoint: E | None = None  # of the present or last attempt
         self._failure: Failure | None = None  # the last one
         self._late = NOBODY  # never again for this request
@@ -126,7 +126,7 @@ class Plan(Generic[E]):
             return self._try(first, None, None, now)
         place = self._next_place(0, now) or self._chooser.last_resort(now)
         if place is None:
-            return self._answer(_nobody(first))
+            return self._answer(nobody(first))
         return self._enter(place, first.reason, now)
 
     def failed(self, failure: Failure, now: float) -> Try[E] | Wait | Answer:
@@ -155,8 +155,13 @@ class Plan(Generic[E]):
         if not isinstance(picked, Skipped):
             return self._try(picked, self._last().code, None, now)
         # The timer that brings an endpoint back when its Retry-After is over may be a tick behind ours.
-        due = self._chooser.due_first(self.rank, self._late, now) if _is_due(picked, now) else None
+        due = self._chooser.due_first(self.rank, self._late, now) if is_due(picked, now) else None
         return self._go_on(now) if due is None else self._try(due, self._last().code, None, now)
+
+    def out_of_time(self) -> Answer:
+        """The app gives up now: whatever runs is dropped."""
+        assert self.state in (State.TRYING, State.WAITING), self.state
+        return self._answer(Failure(FailureKind.DEADLINE_EXCEEDED))
 
     def committed(self) -> None:
         """The present attempt answers the app: no longer a retry on probation, whatever becomes of it."""
@@ -250,7 +255,7 @@ class Plan(Generic[E]):
         """The first service with an endpoint to pick, or that may not be passed over; None: all may be."""
         for rank in range(start, self._chooser.count):
             picked = self._chooser.pick(rank, NOBODY, now)
-            if not isinstance(picked, Skipped) or self._holds(picked):
+            if not isinstance(picked, Skipped) or not may_pass_over(picked, self.route.fallback_on):
                 return rank, picked
         return None
 
@@ -258,19 +263,16 @@ class Plan(Generic[E]):
         """The first service that was passed over only because its return is still thinned out."""
         for rank in range(start, self._chooser.count):
             picked = self._chooser.pick(rank, NOBODY, now)
-            if isinstance(picked, Skipped) and _is_due(picked, now):
+            if isinstance(picked, Skipped) and is_due(picked, now):
                 return rank, picked
         return None
-
-    def _holds(self, skipped: Skipped) -> bool:
-        return self.route.fallback_on.isdisjoint(SKIP_WORDS[skipped.reason])
 
     def _enter(self, place: tuple[int, E | Skipped], reason: str, now: float) -> Try[E] | Answer:
         rank, endpoint = place
         if isinstance(endpoint, Skipped):
             stand_in = self._chooser.due_first(rank, NOBODY, now)
             if stand_in is None:
-                return self._answer(self._failure or _nobody(endpoint))
+                return self._answer(self._failure or nobody(endpoint))
             endpoint = stand_in
         if rank == self.rank:
             return self._try(endpoint, None, None, now)
@@ -320,7 +322,7 @@ class Plan(Generic[E]):
         return self.number >= self.route.max_attempts
 
     def _in_time(self, moment: float) -> bool:
-        return self._deadline is None or moment < self._deadline
+        return self._end is None or moment < self._end
 
     def _share(self, now: float) -> float | None:
         """Until when the present service may use the time that is left."""
@@ -334,12 +336,11 @@ class Plan(Generic[E]):
     def _may_wait(self, until: float, now: float) -> bool:
         """Whether the present service's share of the time allows it, and there is somebody to wait for."""
         share = self._share(now)
-        return self._present().key not in self._late and (share is None or until < share)
+        in_time = self._in_time(until) and (share is None or until < share)
+        return in_time and self._present().key not in self._late
 
 
-def _is_due(skipped: Skipped, now: float) -> bool:
-    return skipped.reason == "unhealthy" and skipped.due_back <= now
-
-
-def _nobody(skipped: Skipped) -> Failure:
-    return Failure(SKIP_KINDS[skipped.reason], detail=f"nobody to pick: {skipped.reason}")
+def _earlier(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

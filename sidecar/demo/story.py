@@ -103,10 +103,10 @@ class Story:
                     f"RETURNED: {service}: {_words(str(fields['reason']))}; its share grows again", "good"
                 )
             case "service_unavailable":
-                self._turn = FALLBACK if service == PRIMARY else PRIMARY
-                self._tell(f"{service} has nobody in rotation: requests go elsewhere at once", "warn")
+                self._await_turn(service, FALLBACK)
+                self._tell(f"{service} has nobody in rotation: requests do not wait for it any more", "warn")
             case "service_recovered":
-                self._turn = PRIMARY
+                self._await_turn(service, PRIMARY)
                 self._tell(f"{service} is available again", "good")
             case "policy_applied":
                 self._tell(f"policy generation {fields['generation']} is in force", "good")
@@ -190,6 +190,10 @@ class Story:
     def _note(self, service: object, state: str) -> None:
         if service == PRIMARY:
             self._state = state
+
+    def _await_turn(self, service: object, turn: str) -> None:
+        if service == PRIMARY:
+            self._turn = turn
 
     def _state_of(self, gpu: Gpu) -> str:
         style = "good" if self._state == "in rotation" else "bad" if self._state == "ejected" else "warn"

@@ -19,7 +19,6 @@ class Refused(NamedTuple):
     status: int
     code: str
     why: str
-    extra: bytes = b""
 
 
 class Door(Protocol):

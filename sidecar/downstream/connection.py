@@ -15,12 +15,12 @@ from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from sidecar.downstream.admission import Refused, admit
+from sidecar.downstream.admission import Refused
 from sidecar.exchange.answers import own_response
 from sidecar.exchange.exchange import Exchange
 from sidecar.wire.dialect import Shape, shape_of
 from sidecar.wire.framing import Chunked
-from sidecar.wire.heads import RequestHead, head_end, parse_request_head
+from sidecar.wire.heads import RequestHead, head_end
 
 if TYPE_CHECKING:
     from sidecar.downstream.listener import Listener
@@ -184,14 +184,14 @@ class AppConnection(asyncio.Protocol):
             return
         if end < 0:
             return
-        head = parse_request_head(buffer[:end])
+        head = self._listener.heads.parse(buffer[:end])
         if not isinstance(head, RequestHead):
             self._refuse(Refused(head.status, head.code, head.why))
             return
         self._buffer = buffer[end:]
         self._head = head
         self.keep_alive = head.keep_alive and not self._listener.draining
-        refused = admit(head, self._listener)
+        refused = self._listener.admit(head)
         if refused is not None:
             self._refuse(refused)
             return
@@ -279,7 +279,6 @@ class AppConnection(asyncio.Protocol):
             refused.why,
             record,
             keep_alive=not leave,
-            extra=refused.extra,
         )
         record.bytes_out = len(data)
         self._transport.write(data)

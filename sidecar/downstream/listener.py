@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-from sidecar.downstream.admission import Refused
+from sidecar.downstream.admission import Refused, admit
 from sidecar.downstream.connection import AppConnection
 from sidecar.exchange.clocks import wall_ns
 from sidecar.exchange.exchange import Exchange
@@ -21,6 +21,7 @@ from sidecar.policy.snapshot import Limits
 from sidecar.record import RequestRecord
 from sidecar.wire import traceparent
 from sidecar.wire.dialect import shape_of
+from sidecar.wire.head_cache import RequestHeads
 from sidecar.wire.heads import RequestHead
 from sidecar.wire.request_body import Peek, peek
 
@@ -38,6 +39,7 @@ class AppSide:
         self.runtime = runtime
         self.draining = False
         self.connections: set[AppConnection] = set()
+        self.heads = RequestHeads()
         self.idle = DeadlineQueue[AppConnection](loop, limits.keepalive_timeout, AppConnection.idle_due)
         self.head_due = DeadlineQueue[AppConnection](loop, limits.head_timeout, AppConnection.head_due)
         self.body_due = DeadlineQueue[AppConnection](loop, limits.body_idle_timeout, AppConnection.head_due)
@@ -57,6 +59,7 @@ class Listener:
         "_side",
         "body_due",
         "head_due",
+        "heads",
         "hosts",
         "idle",
         "leaving",
@@ -75,6 +78,7 @@ class Listener:
         self.hosts = hosts
         self.origins = origins
         self.limits = side.limits
+        self.heads = side.heads
         self.idle = side.idle
         self.head_due = side.head_due
         self.body_due = side.body_due
@@ -83,6 +87,13 @@ class Listener:
     @property
     def draining(self) -> bool:
         return self._side.draining
+
+    def admit(self, head: RequestHead) -> Refused | None:
+        """Whether requests with this head may come in; asked once for each head that is remembered."""
+        if self not in head.memo:
+            head.memo[self] = admit(head, self)
+        refused: Refused | None = head.memo[self]
+        return refused
 
     def add(self, connection: AppConnection) -> bool:
         """False: there are too many. It is counted all the same until it has gone."""
@@ -98,7 +109,7 @@ class Listener:
         """Finds the route and makes the exchange; the policy it begins with stays with it."""
         side = self._side
         if side.draining:
-            return Refused(503, "draining", "The sidecar is shutting down", b"retry-after: 1\r\n")
+            return Refused(503, "draining", "The sidecar is shutting down")
         runtime = side.runtime()
         found = peek(body) if body else NO_BODY
         route = runtime.router.match(head.path, found.model, head.get)
@@ -130,8 +141,8 @@ class Listener:
     def _record(self, head: RequestHead | None) -> RequestRecord:
         rng = self._side.shared.rng
         parent = None
-        if head is not None and (given := head.get(b"traceparent")) is not None:
-            parent = traceparent.parse(given)
+        if head is not None and head.traceparent is not None:
+            parent = traceparent.parse(head.traceparent)
         trace_id = parent[0] if parent else rng.getrandbits(128) or 1
         record = RequestRecord(
             f"{rng.getrandbits(64):016x}", trace_id, rng.getrandbits(64) or 1, monotonic(), wall_ns()

@@ -13,7 +13,12 @@ from sidecar.failure import Failure, FailureKind, face
 from sidecar.record import RequestRecord
 from sidecar.wire.dialect import Shape, error_body
 
-RETRY_AFTER = {FailureKind.OVERLOADED, FailureKind.DRAINING, FailureKind.UNHEALTHY}
+# Nobody can say when a place is free: at any moment, and an SDK's own backoff may be half a minute.
+RETRY_AFTER = b"retry-after: 1\r\nretry-after-ms: 1000\r\n"
+RETRY_AFTER_STATUSES = frozenset((429, 503))
+
+# What the sidecar says instead of the service on an error that it has retried already.
+RETRIED_FIELDS = frozenset((b"x-should-retry",))
 
 MESSAGES = {
     FailureKind.CONNECT_FAILURE: "No LLM service could be reached",
@@ -29,20 +34,25 @@ MESSAGES = {
     FailureKind.TRUNCATED_STREAM: "The LLM service ended its stream before the answer was complete",
     FailureKind.OVERLOADED: "Every LLM service of this route is at its limit",
     FailureKind.UNHEALTHY: "No LLM service of this route is available",
-    FailureKind.DEADLINE_EXCEEDED: "The deadline of the route has passed",
+    FailureKind.DEADLINE_EXCEEDED: "No LLM service answered before the deadline of the request",
     FailureKind.DRAINING: "The sidecar is shutting down",
+    FailureKind.INTERNAL_ERROR: "The sidecar has failed; its log says more",
 }
 
 
-def answer_fields(record: RequestRecord, *, retried: bool) -> bytes:
-    """The `x-sidecar-*` fields of every answer; `retried`: an error that further retries of the app cannot mend."""
-    attempts = len(record.attempts)
+def retried(record: RequestRecord) -> bool:
+    """Whether the sidecar has done already what the app's SDK would do about an error."""
+    return len(record.attempts) > 1
+
+
+def answer_fields(record: RequestRecord, *, failed: bool) -> bytes:
+    """The `x-sidecar-*` fields of every answer, and on an error whether the app's SDK should try again."""
     lines = (
         f"x-sidecar-request-id: {record.request_id}\r\n"
         f"x-sidecar-service: {record.service}\r\n"
-        f"x-sidecar-attempts: {attempts}\r\n"
+        f"x-sidecar-attempts: {len(record.attempts)}\r\n"
     )
-    if retried and attempts > 1:
+    if failed and retried(record):
         lines += "x-should-retry: false\r\n"
     return lines.encode("latin-1")
 
@@ -53,11 +63,7 @@ def local_answer(
     """(status, response) for a request that no attempt could answer."""
     status = face(failure.kind).status or 502
     message = f"{MESSAGES.get(failure.kind, 'The LLM service failed')} ({failure.code})"
-    extra = b"retry-after: 1\r\n" if failure.kind in RETRY_AFTER else b""
-    code = public_code(failure)
-    return status, own_response(
-        status, shape, code, message, record, keep_alive=keep_alive, extra=extra, retried=True
-    )
+    return status, own_response(status, shape, public_code(failure), message, record, keep_alive=keep_alive)
 
 
 def public_code(failure: Failure) -> str:
@@ -83,8 +89,6 @@ def own_response(
     record: RequestRecord,
     *,
     keep_alive: bool,
-    extra: bytes = b"",
-    retried: bool = False,
 ) -> bytes:
     """A whole response with a JSON error; without a body for HEAD."""
     body = error_body(shape, code, message, record.request_id)
@@ -94,8 +98,8 @@ def own_response(
             b"HTTP/1.1 %d %s\r\n" % (status, phrase),
             b"content-type: application/json\r\n",
             b"content-length: %d\r\n" % len(body),
-            extra,
-            answer_fields(record, retried=retried),
+            RETRY_AFTER if status in RETRY_AFTER_STATUSES else b"",
+            answer_fields(record, failed=True),
             b"" if keep_alive else b"connection: close\r\n",
             b"\r\n",
             b"" if record.method == "HEAD" else body,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.exchange.clocks import wall_ns
 from sidecar.exchange.gate import Gate
+from sidecar.exchange.guard import guarded
 from sidecar.exchange.relay import WHOLE, End, Relay, StreamRelay
 from sidecar.failure import Failure, FailureKind, verdict
 from sidecar.record import AttemptRecord
@@ -49,7 +50,9 @@ class Attempt:
         "_dial",
         "_era",
         "_exchange",
+        "_first",
         "_grace",
+        "_paused",
         "_phase",
         "_relay",
         "_request",
@@ -67,7 +70,9 @@ class Attempt:
         self.endpoint = endpoint
         self.record = record
         self._phase = Phase.DIALING
+        self._paused = False
         self._era = 0
+        self._first: DeadlineQueue[Waiter] = service.response
         self._connection: UpstreamConnection | None = None
         self._dial: Dial | None = None
         self._request: tuple[bytes, bytes] = (b"", b"")
@@ -78,19 +83,16 @@ class Attempt:
 
     def begin(self, head: bytes, body: bytes, deadline: float | None, now: float) -> None:
         """Starts the clocks and sends, over a connection used before if there is one."""
-        exchange, timeouts = self._exchange, self.service.service.timeouts
+        exchange, service = self._exchange, self.service
         shared = exchange.shared
         self._request = (head, body)
         self._era = shared.ledger.started(self.endpoint, now)
-        clocks = shared.clocks
-        clocks.total.of(timeouts.total).add(self, now)
-        if exchange.stream:
-            clocks.first_packet.of(timeouts.first_packet).add(self, now)
-        else:
-            clocks.response.of(timeouts.response).add(self, now)
+        service.total.add(self, now)
+        self._first = service.first_packet if exchange.stream else service.response
+        self._first.add(self, now)
         if deadline is not None:
             self._deadline = shared.loop.call_later(max(deadline - now, 0.0), self._share_used)
-        connection = self.service.pool(self.record.endpoint).acquire()
+        connection = service.pool(self.record.endpoint).acquire()
         if connection is not None:
             self.record.reused = True
             self._send(connection)
@@ -107,16 +109,32 @@ class Attempt:
         """Given up because its first packet is late."""
         self._end(Failure(FailureKind.FIRST_PACKET_TIMEOUT), now, reusable=False)
 
+    def out_of_time(self) -> None:
+        """Given up because the app is about to."""
+        self._end(Failure(FailureKind.DEADLINE_EXCEEDED), monotonic(), reusable=False)
+
+    def cut_short(self, failure: Failure) -> None:
+        """The sidecar ends in the middle of the answer: the app is told, nobody is blamed."""
+        assert self._relay is not None
+        relay = self._relay
+        self.abort()
+        self._exchange.attempt_broke(self, failure, relay)
+
+    def crashed(self, bug: Exception) -> None:
+        self._exchange.crashed(bug)
+
     def pause(self) -> None:
         """The app does not keep up: read no more, and do not take the silence for the endpoint's."""
         if self._phase is Phase.RELAYING and self._connection is not None:
-            self._connection.transport.pause_reading()
-            self._idle_queue().discard(self)
+            self._paused = True  # TLS still hands on what it has decrypted
+            self._connection.pause()
+            self.service.idle.discard(self)
 
     def resume(self) -> None:
         if self._phase is Phase.RELAYING and self._connection is not None:
-            self._connection.transport.resume_reading()
-            self._idle_queue().add(self, monotonic())
+            self._paused = False
+            self._connection.resume()
+            self.service.idle.add(self, monotonic())
 
     # -- the connection ------------------------------------------------------------------------------------
 
@@ -124,6 +142,7 @@ class Attempt:
         pool = self.service.pool(self.record.endpoint)
         self._dial = pool.dial(self.service.service.timeouts.connect, self._dialled)
 
+    @guarded
     def _dialled(self, result: UpstreamConnection | Failure) -> None:
         self._dial = None
         if isinstance(result, Failure):
@@ -147,19 +166,24 @@ class Attempt:
     def received(self, data: bytes) -> None:
         record = self.record
         record.bytes_in += len(data)
-        if self._phase is Phase.RELAYING:
-            self._idle_queue().add(self, monotonic())
-            assert self._relay is not None
-            result = self._relay.received(data)
-            if result is not None:
-                self._relay_result(result)
-            return
-        if record.first_byte_at is None:
-            record.first_byte_at = monotonic()
-        elif record.first_packet_at is not None:
-            self._idle_queue().add(self, monotonic())
-        self._gate_result(self.gate.feed(data))
+        try:  # as @guarded does, at no cost
+            if self._phase is Phase.RELAYING:
+                if not self._paused:
+                    self.service.idle.add(self, monotonic())
+                assert self._relay is not None
+                result = self._relay.received(data)
+                if result is not None:
+                    self._relay_result(result)
+                return
+            if record.first_byte_at is None:
+                record.first_byte_at = monotonic()
+            elif record.first_packet_at is not None:
+                self.service.idle.add(self, monotonic())
+            self._gate_result(self.gate.feed(data))
+        except Exception as bug:
+            self.crashed(bug)
 
+    @guarded
     def lost(self, error: Exception | None) -> None:
         connection, self._connection = self._connection, None
         if self._phase is Phase.RELAYING:
@@ -176,10 +200,8 @@ class Attempt:
             self._dial_anew()
         elif error is None:
             self._gate_result(self.gate.ended())
-        elif self.gate.awaits_error_body:
-            self._gate_result(self.gate.error())
         else:
-            self._fail(Failure(FailureKind.RESET, detail=str(error) or "connection reset"))
+            self._fail(self.gate.cut(Failure(FailureKind.RESET, detail=str(error) or "connection reset")))
 
     # -- decisions of gate and relay -------------------------------------------------------------------------
 
@@ -199,11 +221,15 @@ class Attempt:
             self._open()
 
     def _note_first_packet(self) -> None:
-        """The first packet is there but the gate stays shut (`commit: complete`): from now on it is idle's turn."""
+        """The first packet is there but the gate stays shut: from now on it is idle's turn.
+
+        What is no stream has to be whole by `response`, which goes on.
+        """
         now = monotonic()
         self.record.first_packet_at = now
-        self._first_queue_discard()
-        self._idle_queue().add(self, now)
+        if self._exchange.stream:
+            self._first.discard(self)
+        self.service.idle.add(self, now)
 
     def _open(self) -> None:
         now = monotonic()
@@ -212,8 +238,9 @@ class Attempt:
             record.first_packet_at = now
         if gate.reader is not None and gate.reader.content:
             record.first_content_at = now
-        self._first_queue_discard()
+        self._first.discard(self)
         self._cancel_handles()
+        self._request = (b"", b"")  # nobody else will be asked; a long stream need not hold it
         walker = gate.walker
         assert walker is not None
         if walker.done or (self._connection is None):  # the answer is here as a whole
@@ -222,7 +249,7 @@ class Attempt:
             self._exchange.attempt_ended(self)
             return
         self._phase = Phase.RELAYING
-        self._idle_queue().add(self, now)
+        self.service.idle.add(self, now)
         self._deadline = self._exchange.arm_deadline(self._request_deadline_passed)
         self._relay = self._exchange.attempt_opens(self, walker)
 
@@ -236,6 +263,7 @@ class Attempt:
 
     # -- clocks ----------------------------------------------------------------------------------------------
 
+    @guarded
     def first_packet_due(self, now: float) -> None:
         if self.gate.awaits_error_body:
             self._gate_result(self.gate.error())  # a failing status says more than its lateness
@@ -243,33 +271,37 @@ class Attempt:
             self.record.late = True
             self._exchange.attempt_late(self, now)
 
+    @guarded
     def response_due(self, now: float) -> None:
-        self._fail(Failure(FailureKind.RESPONSE_TIMEOUT))
+        self._time_up(Failure(FailureKind.RESPONSE_TIMEOUT))
 
+    @guarded
     def idle_due(self, now: float) -> None:
-        failure = Failure(FailureKind.IDLE_TIMEOUT)
-        if self._phase is Phase.RELAYING:
-            self._break(failure)
-        else:
-            self._fail(failure)
+        self._time_up(Failure(FailureKind.IDLE_TIMEOUT))
 
+    @guarded
     def total_due(self, now: float) -> None:
-        failure = Failure(FailureKind.TOTAL_TIMEOUT)
-        if self._phase is Phase.RELAYING:
-            self._break(failure)
-        else:
-            self._fail(failure)
+        self._time_up(Failure(FailureKind.TOTAL_TIMEOUT))
 
+    @guarded
     def _share_used(self) -> None:
-        self._fail(
+        self._time_up(
             Failure(FailureKind.DEADLINE_EXCEEDED, detail="its share of the route's deadline is used up")
         )
 
+    @guarded
     def _request_deadline_passed(self) -> None:
-        self._break(Failure(FailureKind.DEADLINE_EXCEEDED))
+        self._time_up(Failure(FailureKind.DEADLINE_EXCEEDED))
 
+    @guarded
     def _grace_over(self) -> None:
         self._gate_result(self.gate.error())
+
+    def _time_up(self, failure: Failure) -> None:
+        if self._phase is Phase.RELAYING:
+            self._break(failure)
+        else:
+            self._fail(self.gate.cut(failure))
 
     # -- ends ------------------------------------------------------------------------------------------------
 
@@ -289,12 +321,12 @@ class Attempt:
 
     def _end(self, failure: Failure | None, now: float, *, reusable: bool) -> None:
         assert self._phase is not Phase.ENDED
-        timeouts, shared = self.service.service.timeouts, self._exchange.shared
+        service, shared = self.service, self._exchange.shared
         self._phase = Phase.ENDED
         self._cancel_handles()
-        self._first_queue_discard()
-        self._idle_queue().discard(self)
-        shared.clocks.total.of(timeouts.total).discard(self)
+        self._first.discard(self)
+        self.service.idle.discard(self)
+        service.total.discard(self)
         if self._dial is not None:
             self._dial.cancel()
             self._dial = None
@@ -326,16 +358,6 @@ class Attempt:
             and head.keep_alive
             and not isinstance(walker, UntilClose)
         )
-
-    def _idle_queue(self) -> DeadlineQueue[Waiter]:
-        return self._exchange.shared.clocks.idle.of(self.service.service.timeouts.idle)
-
-    def _first_queue_discard(self) -> None:
-        clocks, timeouts = self._exchange.shared.clocks, self.service.service.timeouts
-        if self._exchange.stream:
-            clocks.first_packet.of(timeouts.first_packet).discard(self)
-        else:
-            clocks.response.of(timeouts.response).discard(self)
 
     def _cancel_handles(self) -> None:
         for handle in (self._deadline, self._grace):

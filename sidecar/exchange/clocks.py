@@ -1,7 +1,8 @@
 """Every deadline of an attempt, by its purpose; and the wall clock, read in this one place.
 
-In:      attempts that begin or go on to wait.
-Out:     `first_packet_due`, `response_due`, `idle_due`, `total_due` of the attempt, each with `now`.
+In:      attempts that begin or go on to wait; requests whose app will not wait for ever.
+Out:     `first_packet_due`, `response_due`, `idle_due`, `total_due` of the attempt, `patience_due` of the request,
+         each with `now`.
 """
 
 from __future__ import annotations
@@ -25,16 +26,23 @@ class Waiter(Protocol):
     def total_due(self, now: float) -> None: ...
 
 
-class Clocks:
-    """The deadlines of all attempts."""
+class Asker(Protocol):
+    """A request, as its clock sees it."""
 
-    __slots__ = ("first_packet", "idle", "response", "total")
+    def patience_due(self, now: float) -> None: ...
+
+
+class Clocks:
+    """The deadlines of all attempts, and those that apps have set."""
+
+    __slots__ = ("first_packet", "idle", "patience", "response", "total")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.first_packet = Deadlines[Waiter](loop, lambda waiter, now: waiter.first_packet_due(now))
         self.response = Deadlines[Waiter](loop, lambda waiter, now: waiter.response_due(now))
         self.idle = Deadlines[Waiter](loop, lambda waiter, now: waiter.idle_due(now))
         self.total = Deadlines[Waiter](loop, lambda waiter, now: waiter.total_due(now))
+        self.patience = Deadlines[Asker](loop, lambda asker, now: asker.patience_due(now))
 
 
 def wall_ns() -> int:

@@ -8,14 +8,16 @@ Rule:    it holds no thresholds: what to try is the plan's, what counts is the g
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from sidecar.attempt.plan import Answer, Plan, Try, Wait
-from sidecar.exchange.answers import answer_fields, local_answer
+from sidecar.exchange.answers import RETRIED_FIELDS, answer_fields, local_answer, retried
 from sidecar.exchange.attempt import Attempt
 from sidecar.exchange.gate import Gate, Terms
+from sidecar.exchange.guard import guarded
 from sidecar.exchange.relay import Relay, StreamRelay, framing_for
 from sidecar.failure import Failure, FailureKind
 from sidecar.record import AttemptRecord, RequestRecord
@@ -25,12 +27,16 @@ from sidecar.wire.dialect import Shape, error_event
 from sidecar.wire.framing import Walker
 from sidecar.wire.request_body import Peek, with_model
 from sidecar.wire.rewrite import downstream_head
+from sidecar.wire.stainless import patience
 from sidecar.wire.usage import usage_of_answer
 
 if TYPE_CHECKING:
     from sidecar.exchange.runtime import RouteRuntime, Runtime, ServiceRuntime, Shared
     from sidecar.health.ledger import EndpointHealth
     from sidecar.wire.heads import RequestHead
+
+
+log = logging.getLogger(__name__)
 
 
 class App(Protocol):
@@ -58,6 +64,7 @@ class Exchange:
         "_body",
         "_error",
         "_head",
+        "_patience",
         "_peek",
         "_plan",
         "_route",
@@ -93,28 +100,56 @@ class Exchange:
         self._peek = peek
         self._shape = shape
         self._attempt: Attempt | None = None
-        self._error: Gate | None = None  # the last HTTP error of an endpoint
+        self._error: Attempt | None = None  # the last one that an endpoint answered with an HTTP error
         self._wait: asyncio.TimerHandle | None = None
         self._until_close = False  # the answer ends with the connection (HTTP/1.0)
+        self._patience = _patience_of(head)
+        gives_up = None if self._patience is None else record.started_at + self._patience
         self._plan: Plan[EndpointHealth] = Plan(
-            route.route, route.candidates, route.budget, shared.rng, record.started_at
+            route.route, route.candidates, route.budget, shared.rng, record.started_at, deadline=gives_up
         )
 
     def begin(self) -> None:
         self.shared.exchanges.add(self)
         now = self.record.started_at
-        self._carry_out(self._plan.begin(now), now)
+        if self._patience is not None:
+            self.shared.clocks.patience.of(self._patience).add(self, now)
+        try:
+            self._carry_out(self._plan.begin(now), now)
+        except Exception as bug:
+            self.crashed(bug)
 
+    @guarded
     def app_gone(self) -> None:
         """The app hung up: whatever runs is cancelled."""
         self._abort_attempt()
         self._end(Failure(FailureKind.APP_WENT_AWAY))
 
     def stop(self) -> None:
-        """The sidecar ends before the request does."""
-        self._abort_attempt()
-        self._app.broken()
-        self._end(Failure(FailureKind.DRAINING))
+        """The sidecar ends before the request does: the app is told as far as it still can be."""
+        failure = Failure(FailureKind.DRAINING)
+        if self._attempt is not None and self.record.bytes_out:
+            self._attempt.cut_short(failure)
+        else:
+            self._abort_attempt()
+            self._answer(failure)
+
+    def crashed(self, bug: Exception) -> None:
+        """A bug of ours: the request ends all the same, and everybody can see it."""
+        log.error("request %s met a bug", self.record.request_id, exc_info=bug)
+        if self.record.ended_at is not None:
+            return
+        failure = Failure(FailureKind.INTERNAL_ERROR, detail=type(bug).__name__)
+        try:
+            self._abort_attempt()
+        except Exception:
+            log.exception("request %s met another bug", self.record.request_id)
+        if self.record.bytes_out:
+            self._end(failure)
+            self._app.broken()
+        else:
+            self._error = None
+            self._answer(failure)
 
     def pause(self) -> None:
         if self._attempt is not None:
@@ -127,16 +162,7 @@ class Exchange:
     # -- what attempts ask and tell -----------------------------------------------------------------------------
 
     def gate_terms(self, service: ServiceRuntime) -> Terms:
-        route = self._route.route
-        return Terms(
-            method=self._head.method,
-            shape=self._shape,
-            stream=self.stream,
-            first_packet_is=service.service.first_packet_is,
-            complete=route.commit == "complete",
-            own_credential=service.own_credential,
-            fallback_on=route.fallback_on,
-        )
+        return self._route.terms(service, self._head.method, self._shape, stream=self.stream)
 
     def arm_deadline(self, passed: Callable[[], None]) -> asyncio.TimerHandle | None:
         """The route's deadline for an answer that has begun."""
@@ -145,6 +171,14 @@ class Exchange:
             return None
         left = self.record.started_at + deadline - monotonic()
         return self.shared.loop.call_later(max(left, 0.0), passed)
+
+    @guarded
+    def patience_due(self, now: float) -> None:
+        """The app is about to give up: an error that says why is better than none."""
+        self._cancel_wait()
+        if self._attempt is not None:
+            self._attempt.out_of_time()
+        self._carry_out(self._plan.out_of_time(), now)
 
     def attempt_late(self, attempt: Attempt, now: float) -> None:
         """Its first packet is late: go on elsewhere if there is anywhere, else go on waiting."""
@@ -155,13 +189,14 @@ class Exchange:
 
     def attempt_failed(self, attempt: Attempt, failure: Failure, now: float) -> None:
         if attempt.gate.head is not None and attempt.gate.head.status >= 400:
-            self._error = attempt.gate
+            self._error = attempt
         self._carry_out(self._plan.failed(failure, now), now)
 
     def attempt_opens(self, attempt: Attempt, walker: Walker | None) -> Relay | StreamRelay | None:
         """Commits: head and held bytes go to the app. `walker` is None where the answer is here as a whole."""
         gate, record = attempt.gate, self.record
         assert gate.head is not None
+        self._forget_patience()  # an SDK waits for the answer to begin, then for each packet anew
         self._plan.committed()
         self._body = b""  # no other attempt may answer: the replay buffer is free
         self._error = None
@@ -230,6 +265,7 @@ class Exchange:
             case Answer(failure=failure):
                 self._answer(failure)
 
+    @guarded
     def _woke(self) -> None:
         self._wait = None
         now = monotonic()
@@ -243,7 +279,6 @@ class Exchange:
             command.number, service.service.name, command.endpoint.key.address, span_id, now, command.reason
         )
         tried.fallback_from = command.fallback_from
-        record.attempts.append(tried)
         body, model = self._body, service.service.model_for(self._peek.model)
         if model is not None and self._peek.model_span is not None:
             body = with_model(body, self._peek, model)
@@ -255,26 +290,24 @@ class Exchange:
         trace = b"traceparent: %s\r\n" % traceparent.format(record.trace_id, span_id, sampled)
         if record.tracestate:
             trace += b"tracestate: %s\r\n" % record.tracestate.encode()
-        attempt = Attempt(self, service, command.endpoint, tried)
-        self._attempt = attempt
-        attempt.begin(service.request_bytes(self._head, target, body, trace), body, command.deadline, now)
+        head = service.request_bytes(self._head, target, body, trace)
+        record.attempts.append(tried)
+        self._attempt = attempt = Attempt(self, service, command.endpoint, tried)
+        attempt.begin(head, body, command.deadline, now)
 
     def _answer(self, failure: Failure) -> None:
         """Nothing is left to try: the last HTTP error as it came, else our own."""
         self._attempt = None
         record = self.record
         if self._error is not None and failure.kind is not FailureKind.DEADLINE_EXCEEDED:
-            gate = self._error
+            gate = self._error.gate
             assert gate.head is not None
-            record.service = record.attempts[-1].service
+            record.service = self._error.record.service
             record.status = gate.head.status
             self._send_whole(gate, gate.body())
-            self._end(failure)
-            self._app.answered(keep_alive=self._app.keep_alive)
-            return
-        status, data = local_answer(self._shape, failure, record, keep_alive=self._app.keep_alive)
-        record.status = status
-        self._send(data)
+        else:
+            record.status, data = local_answer(self._shape, failure, record, keep_alive=self._app.keep_alive)
+            self._send(data)
         self._end(failure)
         self._app.answered(keep_alive=self._app.keep_alive)
 
@@ -301,26 +334,46 @@ class Exchange:
     def _head_bytes(self, gate: Gate, framing: bytes, *, keep_alive: bool) -> bytes:
         assert gate.head is not None
         failed = gate.head.status >= 400
-        extra = answer_fields(self.record, retried=failed)
+        extra = answer_fields(self.record, failed=failed)
+        instead = RETRIED_FIELDS if failed and retried(self.record) else frozenset()
         if keep_alive and self._head.minor == 0:
             extra += b"connection: keep-alive\r\n"  # HTTP/1.0 closes unless told otherwise
-        return downstream_head(gate.head, extra=extra, framing=framing, keep_alive=keep_alive)
+        return downstream_head(
+            gate.head, extra=extra, framing=framing, keep_alive=keep_alive, instead=instead
+        )
 
     # -- the end ------------------------------------------------------------------------------------------------
 
     def _abort_attempt(self) -> None:
-        if self._wait is not None:
-            self._wait.cancel()
-            self._wait = None
+        self._cancel_wait()
         if self._attempt is not None:
             self._attempt.abort()
             self._attempt = None
 
+    def _cancel_wait(self) -> None:
+        if self._wait is not None:
+            self._wait.cancel()
+            self._wait = None
+
+    def _forget_patience(self) -> None:
+        if self._patience is not None:
+            self.shared.clocks.patience.of(self._patience).discard(self)
+            self._patience = None
+
     def _end(self, failure: Failure | None) -> None:
-        self._attempt = None
+        self._attempt = self._error = None
+        self._forget_patience()
         self._plan.ended()
         self.shared.exchanges.discard(self)
         record = self.record
         record.failure = failure
         record.ended_at = monotonic()
         self.shared.request_finished(record)
+
+
+def _patience_of(head: RequestHead) -> float | None:
+    """What the app's SDK says of its patience; the same for every request with this head."""
+    if patience not in head.memo:
+        head.memo[patience] = patience(head.fields)
+    seconds: float | None = head.memo[patience]
+    return seconds

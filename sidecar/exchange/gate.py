@@ -21,7 +21,8 @@ from sidecar.failure import Failure, FailureKind
 from sidecar.wire.dialect import Shape
 from sidecar.wire.first_packet import StreamReader
 from sidecar.wire.framing import Walker, response_walker
-from sidecar.wire.heads import ResponseHead, head_end, parse_response_head
+from sidecar.wire.head_cache import ResponseHeads
+from sidecar.wire.heads import ResponseHead, head_end
 
 MAX_HEAD = 64 * 1024
 MAX_INTERIM = 16  # 1xx responses before the real one; nobody sends more than one or two
@@ -51,7 +52,16 @@ class Hold(Enum):
 class Terms:
     """What of request, service and route the gate has to know; shared by all attempts on a service."""
 
-    __slots__ = ("complete", "fallback_on", "first_packet_is", "method", "own_credential", "shape", "stream")
+    __slots__ = (
+        "complete",
+        "fallback_on",
+        "first_packet_is",
+        "heads",
+        "method",
+        "own_credential",
+        "shape",
+        "stream",
+    )
 
     def __init__(
         self,
@@ -63,7 +73,9 @@ class Terms:
         complete: bool,
         own_credential: bool,
         fallback_on: frozenset[str],
+        heads: ResponseHeads,
     ) -> None:
+        self.heads = heads
         self.method = method
         self.shape = shape
         self.stream = stream
@@ -128,10 +140,15 @@ class Gate:
             return Failure(FailureKind.RESET, detail="closed before a whole head")
         why = self.walker.eof()
         if why is not None:
-            return Failure(FailureKind.RESET, detail=why)
+            return self.cut(Failure(FailureKind.RESET, detail=why))
         verdict = self._judge(whole=True)
         assert verdict is not None
         return verdict
+
+    def cut(self, why: Failure) -> Failure:
+        """It ended before its time: a failing status that came before says more than the end does."""
+        said = self.error() if self.awaits_error_body else why
+        return said if isinstance(said, Failure) else why
 
     def body(self) -> bytes:
         """What was held, framing taken off."""
@@ -146,7 +163,7 @@ class Gate:
                 if len(raw) > MAX_HEAD:
                     return Failure(FailureKind.BAD_RESPONSE, detail=f"head of over {MAX_HEAD} bytes")
                 return None
-            head = parse_response_head(raw[:end])
+            head = self._terms.heads.parse(raw[:end])
             if isinstance(head, str):
                 return Failure(FailureKind.BAD_RESPONSE, detail=head)
             raw = raw[end:]

@@ -15,6 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from sidecar.attempt.budget import RetryBudget
+from sidecar.exchange.gate import Terms
 from sidecar.health.events import HealthEvent
 from sidecar.health.ledger import Ledger
 from sidecar.policy.snapshot import Route, Service, Snapshot
@@ -25,12 +26,16 @@ from sidecar.terms import parse_address
 from sidecar.upstream.pool import EndpointPool
 from sidecar.upstream.secrets import SecretMissing, SecretReader
 from sidecar.upstream.tls import TlsFileError, client_context
+from sidecar.wire.head_cache import ResponseHeads
 from sidecar.wire.rewrite import request_fields, upstream_request
 
 if TYPE_CHECKING:
-    from sidecar.exchange.clocks import Clocks
+    from sidecar.exchange.clocks import Clocks, Waiter
+    from sidecar.exchange.timers import DeadlineQueue
+    from sidecar.wire.dialect import Shape
     from sidecar.wire.heads import RequestHead
 
+MAX_TERMS = 256
 APP_CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key"})
 
 
@@ -54,6 +59,7 @@ class Shared:
     attempt_finished: Callable[[RequestRecord, AttemptRecord], None]
     health_events: Callable[[Sequence[HealthEvent]], None]
     sample_ratio: float = 0.0
+    response_heads: ResponseHeads = field(default_factory=ResponseHeads)
     exchanges: set[object] = field(default_factory=set)  # in flight
 
 
@@ -68,16 +74,25 @@ class ServiceRuntime:
         "_secret",
         "_server_name",
         "_set_fields",
+        "first_packet",
         "identity",
+        "idle",
         "own_credential",
         "picker",
+        "response",
         "service",
         "tls",
+        "total",
     )
 
     def __init__(self, shared: Shared, service: Service, rng: Random) -> None:
         self.service = service
         self._loop = shared.loop
+        clocks, timeouts = shared.clocks, service.timeouts
+        self.first_packet: DeadlineQueue[Waiter] = clocks.first_packet.of(timeouts.first_packet)
+        self.response: DeadlineQueue[Waiter] = clocks.response.of(timeouts.response)
+        self.idle: DeadlineQueue[Waiter] = clocks.idle.of(timeouts.idle)
+        self.total: DeadlineQueue[Waiter] = clocks.total.of(timeouts.total)
         self._authority = service.url.authority.encode()
         self._secret = SecretReader(service.credential.secret) if service.credential else None
         self.own_credential = service.credential is not None
@@ -127,24 +142,54 @@ class ServiceRuntime:
 
     def request_bytes(self, head: RequestHead, target: str, body: bytes, trace: bytes) -> bytes:
         """The head of an attempt: the app's end-to-end fields, the service's own, no credential of the app."""
-        set_fields = self._set_fields
-        if (credential := self.credential()) is not None:
-            set_fields = (*set_fields, (credential[0].encode(), credential[1].encode()))
-        fields = request_fields(head, remove=self._remove, set_fields=set_fields)
+        credential = self.credential()
+        known = head.memo.get(self)
+        if known is not None and known[0] == credential:
+            fields = known[1]
+        else:
+            fields = self._fields(head, credential)
+            head.memo[self] = (credential, fields)
         length = len(body) if body or head.content_length is not None or head.chunked else None
         return upstream_request(head.method, target.encode(), self._authority, fields, length, trace)
+
+    def _fields(self, head: RequestHead, credential: tuple[str, str] | None) -> bytes:
+        set_fields = self._set_fields
+        if credential is not None:
+            set_fields = (*set_fields, (credential[0].encode(), credential[1].encode()))
+        return request_fields(head, remove=self._remove, set_fields=set_fields)
 
 
 class RouteRuntime:
     """One route with its services in order."""
 
-    __slots__ = ("budget", "candidates", "route", "services")
+    __slots__ = ("_heads", "_terms", "budget", "candidates", "route", "services")
 
-    def __init__(self, route: Route, services: Sequence[ServiceRuntime]) -> None:
+    def __init__(self, route: Route, services: Sequence[ServiceRuntime], heads: ResponseHeads) -> None:
         self.route = route
+        self._heads = heads
+        self._terms: dict[tuple[object, ...], Terms] = {}
         self.services = tuple(services)
         self.candidates = Candidates(route, [s.picker for s in services])
         self.budget = RetryBudget(route.retry_budget)
+
+    def terms(self, service: ServiceRuntime, method: str, shape: Shape, *, stream: bool) -> Terms:
+        """What the gate of an attempt has to know; one object for all attempts that are alike."""
+        key = (service, method, shape, stream)
+        terms = self._terms.get(key)
+        if terms is None:
+            if len(self._terms) >= MAX_TERMS:  # an app may invent methods
+                self._terms.clear()
+            terms = self._terms[key] = Terms(
+                method=method,
+                shape=shape,
+                stream=stream,
+                first_packet_is=service.service.first_packet_is,
+                complete=self.route.commit == "complete",
+                own_credential=service.own_credential,
+                fallback_on=self.route.fallback_on,
+                heads=self._heads,
+            )
+        return terms
 
 
 class Runtime:
@@ -158,7 +203,9 @@ class Runtime:
         self.router = Router(snapshot)
         self.services = _services(shared, snapshot.services)
         self.routes = {
-            route.name: RouteRuntime(route, [self.services[name] for name in route.services])
+            route.name: RouteRuntime(
+                route, [self.services[name] for name in route.services], shared.response_heads
+            )
             for route in snapshot.routes
         }
 

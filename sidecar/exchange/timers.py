@@ -49,19 +49,28 @@ class DeadlineQueue(Generic[T]):
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def close(self) -> None:
+        """Ends the timer of a queue that nobody waits in and nobody will."""
+        assert not self._waiting
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None  # whoever still holds the queue may use it
+
     def _fire(self) -> None:
         self._handle = None
         now = monotonic()
         waiting = self._waiting
-        while waiting:
-            waiter = next(iter(waiting))
-            deadline = waiting[waiter]
-            if deadline > now:
-                if self._handle is None:  # on_due may have added a waiter and armed already
-                    self._handle = self._loop.call_later(deadline - now + TICK, self._fire)
-                return
-            del waiting[waiter]
-            self._on_due(waiter, now)
+        try:
+            while waiting:
+                waiter = next(iter(waiting))
+                if waiting[waiter] > now:
+                    break
+                del waiting[waiter]
+                self._on_due(waiter, now)
+        finally:  # one that raises takes nobody else's deadline with it
+            if waiting and self._handle is None:  # on_due may have added a waiter and armed already
+                first = next(iter(waiting.values()))
+                self._handle = self._loop.call_later(max(first - now, 0.0) + TICK, self._fire)
 
 
 class Deadlines(Generic[T]):
@@ -75,10 +84,16 @@ class Deadlines(Generic[T]):
         self._queues: dict[float, DeadlineQueue[T]] = {}
 
     def of(self, length: float) -> DeadlineQueue[T]:
-        """The queue of this length. Empty ones of lengths no policy uses any more are forgotten on the way."""
+        """The queue of this length. Empty ones are forgotten on the way: policies go, apps set what they like."""
         queue = self._queues.get(length)
         if queue is None:
             if len(self._queues) >= 64:
-                self._queues = {n: q for n, q in self._queues.items() if len(q)}
+                self._forget_empty()
             queue = self._queues[length] = DeadlineQueue(self._loop, length, self._on_due)
         return queue
+
+    def _forget_empty(self) -> None:
+        for length, queue in list(self._queues.items()):
+            if not len(queue):
+                queue.close()
+                del self._queues[length]

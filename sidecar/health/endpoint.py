@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sidecar.health.active import ProbeVerdict
+from sidecar.health.limit import Limit
 from sidecar.health.outlier import Outlier
 from sidecar.policy.snapshot import PassiveHealth
 from sidecar.terms import EndpointKey
@@ -81,6 +82,7 @@ class EndpointHealth:
         "era",
         "in_flight",
         "key",
+        "limit",
         "on_probation",
         "passed",
         "passive",
@@ -100,6 +102,7 @@ class EndpointHealth:
         self.era = 0
         self.passive = Outlier(policy, now)
         self.probe = ProbeVerdict()
+        self.limit: Limit | None = None
         self.ejection: Absence | None = None
         self.cooling: Absence | None = None
         self.on_probation = False
@@ -113,11 +116,18 @@ class EndpointHealth:
 
     def available(self, now: float) -> bool:
         """Whether it may be given one more attempt now."""
+        if self.limit is not None and not self.limit.allows(self.in_flight, now):
+            return False
         if self.state is State.AVAILABLE:
             return True
         if self.state is State.RAMP:
             return self._credit_at(now) >= ENOUGH_CREDIT
         return self.state is State.PROBATION and self.has_free_slot
+
+    def overloaded(self, now: float) -> bool:
+        """Whether nothing but its limit speaks against one more attempt now."""
+        limit = self.limit
+        return limit is not None and self.state in IN_ROTATION and not limit.allows(self.in_flight, now)
 
     def share(self, now: float) -> float:
         """Of the traffic it would get if it had never been away; 1.0 but for the ramp."""
@@ -128,7 +138,8 @@ class EndpointHealth:
         return 1.0 if passed >= ramp else FLOOR + (1.0 - FLOOR) * max(0.0, passed) / ramp
 
     def due_back(self, now: float) -> float:
-        """When it may be picked again: now if it is in rotation or on probation, however thin its share is;
+        """When it may be picked again: now if it is in rotation or on probation, however thin its share or low
+        its limit is;
         inf if only a probe or an operator can bring it back."""
         if self.state in IN_ROTATION or self.state is State.PROBATION:
             return now

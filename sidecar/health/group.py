@@ -7,8 +7,11 @@ Rule:    a service is available while one endpoint is in rotation; a probation p
 
 from __future__ import annotations
 
+from random import Random
+
 from sidecar.health.endpoint import IN_ROTATION, EndpointHealth
 from sidecar.health.events import HealthEvent, ServiceRecovered, ServiceUnavailable
+from sidecar.health.limit import Limit
 from sidecar.health.outlier import may_eject
 from sidecar.policy.snapshot import PassiveHealth, Service
 
@@ -36,6 +39,16 @@ class Group:
         """Whether the share limit lets this one leave too."""
         out = sum(other.is_out for other in self.listed if other is not endpoint)
         return may_eject(out, len(self.listed), self.policy.max_ejection_percent)
+
+    def limit_for(self, present: Limit | None, rng: Random) -> Limit | None:
+        """The limit of an endpoint under the service's policy; one that it has goes on with what it learned."""
+        wanted, timeout = self.service.adaptive_concurrency, self.service.timeouts.first_packet
+        if wanted is None:
+            return None
+        if present is None:
+            return Limit(timeout, rng, cancels=wanted.cancels)
+        present.timeout, present.cancels = timeout, wanted.cancels
+        return present
 
     def change(self) -> list[HealthEvent]:
         """What changed for the service as a whole since it was last asked."""

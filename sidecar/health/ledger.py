@@ -18,6 +18,8 @@ Rules:   - Return: by timer, into a probation of `probation_requests` attempts (
            keeps k; when `enforce` changes, what was decided under the other setting is dropped.
          - An operator's ejection is enforced and unlimited, and ends through probation like any other;
            a restore puts the endpoint back as if it were new, failed probes forgotten too.
+         - A service with an adaptive limit (sidecar.health.limit) is judged by it for late first packets, and
+           by passive health for everything else; a limit changes no state and ejects nobody.
          - A policy change keeps everything else of an endpoint that stays; an ejection keeps its end.
 """
 
@@ -90,6 +92,7 @@ class Ledger:
         for key in keys:
             if key not in self._by_key:
                 self._by_key[key] = EndpointHealth(key, group.policy, self._traffic, now)
+                self._by_key[key].limit = group.limit_for(None, self._rng)
                 events.append(EndpointAdded(key))
         group.listed = tuple(self._by_key[key] for key in keys)
         return self._told(group, events)
@@ -99,15 +102,27 @@ class Ledger:
         group = self._groups.get(service)
         return group.listed if group is not None else ()
 
-    # What happens. Exactly one `finished` for every `started`.
+    # What happens. Exactly one `finished` for every `started`; between them at most one of `on_time` and `late`.
 
     def started(self, endpoint: EndpointHealth, now: float) -> int:
         """An attempt begins; returns its era, for `finished`."""
+        if endpoint.limit is not None:
+            endpoint.limit.began(now)
         endpoint.in_flight += 1
         if endpoint.state is not State.AVAILABLE:
             endpoint.take(now)
         self._traffic.starts += 1
         return endpoint.era
+
+    def on_time(self, endpoint: EndpointHealth, began: float) -> None:
+        """The first packet of a stream that began then has come in time."""
+        if endpoint.limit is not None:
+            endpoint.limit.on_time(began, endpoint.in_flight)
+
+    def late(self, endpoint: EndpointHealth, began: float, now: float) -> None:
+        """The first packet of a stream that began then is late, whether it is given up for it or not."""
+        if endpoint.limit is not None:
+            endpoint.limit.late(began, endpoint.in_flight, now)
 
     def finished(
         self,
@@ -116,10 +131,19 @@ class Ledger:
         now: float,
         retry_after: float | None = None,
         era: int | None = None,
+        *,
+        began: float | None = None,
+        cut: bool = False,
     ) -> list[HealthEvent]:
-        """An attempt ended. Without its `era` it is taken for one of the present."""
+        """An attempt ended; `cut`: because its first packet was late. Without its `era` it is taken for one of
+        the present."""
         assert endpoint.in_flight > 0, f"{endpoint.key} has no attempt in flight"
         endpoint.in_flight -= 1
+        if endpoint.limit is not None:
+            if cut:
+                endpoint.limit.gave_up(now)
+            elif verdict is Verdict.SUCCESS and began is not None:
+                endpoint.limit.lasted(now - began)
         events: list[HealthEvent] = []
         if endpoint.state is State.REMOVED:
             return events
@@ -167,6 +191,8 @@ class Ledger:
         endpoint.cooling = None
         endpoint.bring_back("manual", now, ramp=False)
         endpoint.passive.forget(now)
+        if endpoint.limit is not None:
+            endpoint.limit.forget()
         return self._told(self._group_of(endpoint), events)
 
     # What time brings.
@@ -277,6 +303,7 @@ class Ledger:
         events: list[HealthEvent] = []
         for endpoint in group.listed:
             endpoint.passive.adopt(service.passive_health, now)
+            endpoint.limit = group.limit_for(endpoint.limit, self._rng)
             if was.passive_health.enforce != service.passive_health.enforce:
                 events += self._drop_decisions(endpoint, now)
             elif endpoint.on_probation and endpoint.passed >= service.passive_health.probation_requests:

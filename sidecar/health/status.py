@@ -17,6 +17,8 @@ class EndpointStatus:
     available           may be picked now; a ramping one is, whatever its share
     until               end of the ejection, the cooling or the ramp; None: no such end is known
     requests, failures  over the window
+    concurrency_limit   adaptive, at this moment; None: there is none
+    ghosts              cut attempts that may still keep the server busy; they count beside `in_flight`
     """
 
     service: str
@@ -32,6 +34,8 @@ class EndpointStatus:
     consecutive_failures: int
     ejection_multiplier: int
     since: float
+    concurrency_limit: float | None
+    ghosts: int
 
 
 def status_of(endpoint: EndpointHealth, now: float) -> EndpointStatus:
@@ -53,6 +57,8 @@ def status_of(endpoint: EndpointHealth, now: float) -> EndpointStatus:
         consecutive_failures=endpoint.passive.run,
         ejection_multiplier=endpoint.passive.multiplier(now),
         since=endpoint.since,
+        concurrency_limit=endpoint.limit.at(now) if endpoint.limit is not None else None,
+        ghosts=endpoint.limit.ghosts(now) if endpoint.limit is not None else 0,
     )
 
 

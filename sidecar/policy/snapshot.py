@@ -92,6 +92,13 @@ class ActiveHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class AdaptiveConcurrency:
+    """On; `cancels`: the server stops computing when its caller hangs up."""
+
+    cancels: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     name: str
     url: Url
@@ -109,6 +116,7 @@ class Service:
     active_health: ActiveHealth | None = None
     load_balancing: str = "least_request"
     max_concurrency: int | None = None
+    adaptive_concurrency: AdaptiveConcurrency | None = None  # None: off
 
     def model_for(self, asked: str | None) -> str | None:
         """What to rewrite the request's model to; None: leave it as it is."""

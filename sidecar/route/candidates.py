@@ -4,7 +4,8 @@ In:      a route, and a picker for each of its services; their endpoints as heal
 Out:     an endpoint that is in rotation, or Skipped with the reason.
 Rules:   max_concurrency counts what is in flight over all endpoints of the service.
          Ejection never leaves a route with nothing to try: when nobody is in rotation, the endpoint that is
-         due back first stands in (last_resort, due_first). Nothing lifts max_concurrency.
+         due back first stands in (last_resort, due_first). An adaptive limit sends requests elsewhere, so where
+         there is no elsewhere it gives way in the same manner. Nothing lifts max_concurrency.
 Limits:  neither class keeps state of a request: one picker a service and one Candidates a route serve all.
 Errors:  none.
 """
@@ -62,7 +63,7 @@ class ServicePicker(Generic[E]):
     def _skipped(self, endpoints: Sequence[E], avoid: Collection[EndpointKey], now: float) -> Skipped:
         if not endpoints:
             return Skipped("no_endpoint", inf)
-        if self._full(endpoints):
+        if self._full(endpoints) or any(e.overloaded(now) for e in endpoints if e.key not in avoid):
             return Skipped("overloaded", now)
         return Skipped(
             "unhealthy", min((e.due_back(now) for e in endpoints if e.key not in avoid), default=inf)

@@ -36,6 +36,9 @@ class Endpoint(Protocol):
     def due_back(self, now: float) -> float:
         """When it may be picked again: now if it is in rotation, inf if no time is set."""
 
+    def overloaded(self, now: float) -> bool:
+        """Whether only its own limit keeps it from being picked now."""
+
     def why(self) -> str:
         """Why it is out of rotation."""
 

@@ -26,13 +26,14 @@ class User(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """Made by EndpointPool.dial; idle while `user` is None."""
 
-    __slots__ = ("_pool", "served", "transport", "user")
+    __slots__ = ("_paused", "_pool", "served", "transport", "user")
 
     def __init__(self, pool: EndpointPool) -> None:
         self._pool = pool
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)  # set before anyone sees us
         self.user: User | None = None
         self.served = 0  # whole exchanges so far
+        self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -63,8 +64,19 @@ class UpstreamConnection(asyncio.Protocol):
         if self.transport.get_write_buffer_size() or self.transport.is_closing():
             self.abort()  # the answer came before the request was sent: its rest would meet the next exchange
         else:
-            self.transport.resume_reading()
+            self.resume()
             self._pool.put_back(self)
+
+    def pause(self) -> None:
+        """Reads no more until resume()."""
+        if not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
 
     def abort(self) -> None:
         """Ends the connection at once, so that the LLM stops computing; `user` hears nothing any more."""

@@ -28,6 +28,7 @@ _NOT_PASSED_ON = frozenset(
         b"transfer-encoding",
     )
 )
+_FRAMED = frozenset((b"content-length",))
 _NOT_SETTABLE = _NOT_PASSED_ON | HOP_BY_HOP  # a second one of these would change what the head means
 _WANT_LENGTH = ("POST", "PUT", "PATCH")
 
@@ -70,19 +71,33 @@ def upstream_request(
     )
 
 
-def downstream_head(head: ResponseHead, *, extra: bytes, framing: bytes, keep_alive: bool) -> bytes:
+def downstream_head(
+    head: ResponseHead,
+    *,
+    extra: bytes,
+    framing: bytes,
+    keep_alive: bool,
+    instead: frozenset[bytes] = frozenset(),
+) -> bytes:
     """The whole head of the answer to the app.
 
-    `extra` is ready lines; `framing` is framing_of(head) when the body is relayed as it comes, CHUNKED when
-    it is chunked anew, UNTIL_CLOSE when only the end of the connection ends it.
+    `extra` is ready lines, `instead` the names (in lower case) of the service's fields that they stand in for;
+    `framing` is framing_of(head) when the body is relayed as it comes, CHUNKED when it is chunked anew,
+    UNTIL_CLOSE when only the end of the connection ends it.
     """
+    begin = head.memo.get(instead)
+    if begin is None:
+        begin = head.memo[instead] = _status_and_fields(head, _FRAMED | instead)
+    return b"".join((begin, extra, framing, b"\r\n" if keep_alive else b"connection: close\r\n\r\n"))
+
+
+def _status_and_fields(head: ResponseHead, drop: frozenset[bytes]) -> bytes:
     lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
     lines += [
         b"%b: %b\r\n" % (field.name, field.value)
         for field in end_to_end(head.fields)
-        if field.lower != b"content-length" and not field.lower.startswith(b"x-sidecar-")
+        if field.lower not in drop and not field.lower.startswith(b"x-sidecar-")
     ]
-    lines += (extra, framing, b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
     return b"".join(lines)
 
 

@@ -1,7 +1,8 @@
 """What the SDKs of OpenAI and Anthropic say about themselves in their `x-stainless-*` fields.
 
 In:      the fields of a request.
-Out:     how long the app's SDK waits for an answer to begin before it gives up; None: it does not say.
+Out:     how long the app's SDK waits for an answer to begin, less a margin to be sure to come before it gives up;
+         None: it does not say.
 Units:   seconds.
 Limits:  what is no plain number above zero says nothing: the Python SDKs write `NOT_GIVEN`, the Node SDKs
          round half a second down to `0`.
@@ -17,15 +18,16 @@ from collections.abc import Iterable
 from sidecar.wire.heads import Field
 
 _TIMEOUTS = frozenset((b"x-stainless-read-timeout", b"x-stainless-timeout"))
+_MARGIN = 0.5  # for the way to an app that is busy; of a short timeout a tenth is all that can be spared
 _NUMBER = re.compile(rb"\d{1,9}(?:\.\d{1,9})?")
 
 
 def patience(fields: Iterable[Field]) -> float | None:
-    """The shortest timeout that the SDK names."""
+    """By when, counted from the start of the request, the app has to be answered: before its shortest timeout."""
     shortest: float | None = None
     for lower, _, value in fields:
         if lower in _TIMEOUTS and _NUMBER.fullmatch(value):
             seconds = float(value)
             if seconds > 0 and (shortest is None or seconds < shortest):
                 shortest = seconds
-    return shortest
+    return None if shortest is None else shortest - min(_MARGIN, shortest / 10)

@@ -62,6 +62,7 @@ class Script:
         self.limits: dict[str, int] = {}
         self.budget = RetryBudget(BudgetPolicy())
         self._held_by_others = 0
+        self._app_gives_up: float | None = None
         self._plan: Plan[Spot] | None = None
         self._told: list[str] = []
         self._unexpected: str | None = None
@@ -79,6 +80,11 @@ class Script:
         self.limits = limits
         return self
 
+    def app_gives_up(self, at: float) -> Self:
+        """By then the app must have its answer."""
+        self._app_gives_up = at
+        return self
+
     def with_retries_spent(self, count: int) -> Self:
         """Other requests hold that many retries of the budget."""
         self.budget.retries = self._held_by_others = count
@@ -89,7 +95,7 @@ class Script:
         if self._plan is None:
             rng = Halfway()
             chooser = candidates(self.route, self.spots, rng, self.limits)
-            self._plan = Plan(self.route, chooser, self.budget, rng, 0.0)
+            self._plan = Plan(self.route, chooser, self.budget, rng, 0.0, deadline=self._app_gives_up)
         return self._plan
 
     def find(self, name: str) -> Spot:
@@ -145,6 +151,10 @@ def late(script: Script, now: float) -> Command:
 
 def woke(script: Script, now: float) -> Command:
     return script.plan.woke(now)
+
+
+def out_of_time(script: Script, now: float) -> Command:
+    return script.plan.out_of_time()
 
 
 def committed(script: Script, now: float) -> Command:

@@ -7,7 +7,17 @@ from math import inf
 import pytest
 
 from sidecar.attempt.plan import State
-from tests.attempt.script import Event, Script, begin, changed, committed, failed, late, woke
+from tests.attempt.script import (
+    Event,
+    Script,
+    begin,
+    changed,
+    committed,
+    failed,
+    late,
+    out_of_time,
+    woke,
+)
 
 # Inside a service
 
@@ -610,17 +620,63 @@ def test_after_the_deadline_nothing_is_tried(event: Event) -> None:
     )  # fmt: skip
 
 
+# The app's own patience
+
+
+def test_a_slow_answer_may_use_all_the_time_that_the_app_gives() -> None:
+    """An SDK's timeout is no wish for a fallback: cut half-way, a long answer would be computed twice."""
+    (
+        Script(own="a", vendor="v").app_gives_up(9.0)
+        .at(0.0, begin).expect("try 1 own/a")
+        .at(8.9, failed("bad_response")).expect("try 2 vendor/v for bad_response after own")
+        .at(9.0, out_of_time).expect("answer deadline_exceeded")
+        .over()
+    )  # fmt: skip
+
+
+def test_of_two_deadlines_the_earlier_one_ends_the_request() -> None:
+    """The route's share is reckoned from the route's own deadline all the same."""
+    for deadline, gives_up in ((8.0, 4.0), (4.0, 8.0)):
+        (
+            Script(own="a", vendor="v").under(deadline=deadline).app_gives_up(gives_up)
+            .at(0.0, begin).expect(f"try 1 own/a until {deadline / 2:g}")
+            .at(4.0, failed("bad_response")).expect("answer deadline_exceeded")
+            .over()
+        )  # fmt: skip
+
+
+def test_no_wait_passes_the_moment_at_which_the_app_gives_up() -> None:
+    """It would not be there any more to hear the answer."""
+    (
+        Script(own="a", vendor="v").under(wait_for_retry_after=3.0).app_gives_up(2.0)
+        .at(0.0, begin).expect("try 1 own/a")
+        .at(0.0, failed("429", retry_after=2)).expect("try 2 vendor/v for 429 after own")
+        .over()
+    )  # fmt: skip
+
+
+def test_the_app_may_give_up_while_the_request_waits() -> None:
+    """The wait was short enough when it began, and the timer of the app's patience is a little early."""
+    (
+        Script(own="a").app_gives_up(0.2)
+        .at(0.0, begin).expect("try 1 own/a")
+        .at(0.1, failed("500")).expect("wait until 0.13")
+        .at(0.12, out_of_time).expect("answer deadline_exceeded")
+        .over()
+    )  # fmt: skip
+
+
 # Order
 
 
-@pytest.mark.parametrize("event", [late, woke, committed, failed("reset")])
+@pytest.mark.parametrize("event", [late, woke, committed, failed("reset"), out_of_time])
 def test_nothing_happens_before_a_request_begins(event: Event) -> None:
     """An illegal order is a bug of the driver, not a case to handle."""
     with pytest.raises(AssertionError, match="NEW"):
         event(Script(own="a"), 0.0)
 
 
-@pytest.mark.parametrize("event", [begin, late, woke, failed("reset")])
+@pytest.mark.parametrize("event", [begin, late, woke, failed("reset"), out_of_time])
 def test_after_commit_only_the_end_is_legal(event: Event) -> None:
     """No other attempt may answer any more."""
     script = Script(own="a").at(0.0, begin).expect("try 1 own/a").at(0.1, committed).expect()

@@ -100,15 +100,10 @@ def test_sigterm_lets_what_is_in_flight_end_and_exits_0(tmp_path: Path, slow_llm
 def test_a_second_signal_ends_at_once(tmp_path: Path, slow_llm: Any) -> None:
     url = f"http://127.0.0.1:{slow_llm.server_address[1]}/v1"
     with running(written(tmp_path, url), tmp_path) as process:
-        failures: list[Exception] = []
-
-        def ask() -> None:
-            try:
-                httpx.get(f"http://{process.listen[1]}/v1/x", timeout=20)
-            except httpx.TransportError as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=ask)
+        answers: list[httpx.Response] = []
+        thread = threading.Thread(
+            target=lambda: answers.append(httpx.get(f"http://{process.listen[1]}/v1/x", timeout=20))
+        )
         thread.start()
         assert slow_llm.handler.asked.wait(10)
         process.signal(signal.SIGTERM)
@@ -116,7 +111,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, slow_llm: Any) -> None:
         process.signal(signal.SIGTERM)
         assert process.stop() == 0
         thread.join(10)
-        assert failures
+        assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (503, "draining")
 
 
 def test_a_changed_file_is_applied_and_a_bad_one_is_told_and_left(tmp_path: Path) -> None:

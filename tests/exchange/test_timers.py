@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
+from typing import Any
 
 import pytest
 import uvloop
@@ -89,3 +90,28 @@ def test_one_length_has_one_queue_and_empty_ones_are_forgotten() -> None:
         assert deadlines.of(1.0) is used
 
     asyncio.run(test())
+
+
+class CountingLoop(asyncio.SelectorEventLoop):
+    """Remembers its timers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timers: list[asyncio.TimerHandle] = []
+
+    def call_later(self, *args: Any, **more: Any) -> asyncio.TimerHandle:  # type: ignore[override]
+        self.timers.append(super().call_later(*args, **more))
+        return self.timers[-1]
+
+
+def test_a_forgotten_queue_leaves_no_timer_behind() -> None:
+    """Apps set lengths of their own: each of them must not cost a timer of ten minutes."""
+    loop = CountingLoop()
+    deadlines = Deadlines[str](loop, lambda waiter, now: None)
+    for number in range(1000):
+        queue = deadlines.of(600.0 + number)
+        queue.add("a", 0.0)
+        queue.discard("a")
+    assert len(loop.timers) == 1000
+    assert sum(not timer.cancelled() for timer in loop.timers) <= 64
+    loop.close()

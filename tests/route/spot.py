@@ -18,9 +18,13 @@ class Spot:
     until: float = 0.0
     weight: float = 1.0
     thinned: bool = False  # back, but not for this request: probation or ramp
+    limited: bool = False  # at its own limit
 
     def available(self, now: float) -> bool:
-        return self.until <= now and not self.thinned
+        return self.until <= now and not self.thinned and not self.limited
+
+    def overloaded(self, now: float) -> bool:
+        return self.until <= now and self.limited
 
     def share(self, now: float) -> float:
         return self.weight

@@ -139,6 +139,20 @@ def test_the_apps_head_is_the_llms_with_our_framing(
     assert isinstance(parse_response_head(made), ResponseHead)
 
 
+def test_a_field_of_ours_stands_in_for_the_services() -> None:
+    """An SDK joins two values of `x-should-retry` into one that it does not understand, and retries."""
+    made = downstream_head(
+        response(b"X-Should-Retry: true", b"X-Request-Id: r1"),
+        extra=b"x-should-retry: false\r\n",
+        framing=content_length(0),
+        keep_alive=True,
+        instead=frozenset((b"x-should-retry",)),
+    )
+    assert made.lower().count(b"x-should-retry") == 1
+    assert b"x-should-retry: false\r\n" in made
+    assert b"X-Request-Id: r1\r\n" in made
+
+
 def test_httptools_reads_the_answers_head_as_we_do() -> None:
     """A second opinion on what an app will see."""
 

@@ -1,0 +1,19 @@
+"""The ways in which the same bytes may arrive.
+
+In:      bytes.
+Out:     three lists of pieces: at once, byte by byte, and cut at random places.
+Why:     the places follow from the bytes, so that a file of bytes alone repeats a finding.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from zlib import crc32
+
+from tests.wire.splits import bytewise, cut
+
+
+def ways(data: bytes) -> list[list[bytes]]:
+    rng = Random(crc32(data))
+    places = [rng.randrange(len(data) + 1) for _ in range(rng.randrange(8))]
+    return [[data], list(bytewise(data)), cut(data, places)]
