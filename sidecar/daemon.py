@@ -245,7 +245,7 @@ class Daemon:
             statuses=self._statuses,
             active_requests=self._active_requests,
             policy_generation=self._generation,
-            events_dropped=lambda: 0,
+            events_dropped=lambda: self._hub.missed,
             loop_lag=self._lag.worst,
             spans_dropped=lambda: self._tracing.dropped if self._tracing is not None else 0,
             log_lines_dropped=lambda: self._lines.dropped if self._lines is not None else 0,
@@ -282,7 +282,10 @@ class Daemon:
 
     def _request_finished(self, record: RequestRecord) -> None:
         for sink in self._sinks:
-            sink(record)
+            try:
+                sink(record)
+            except Exception:  # whoever listens must not be able to stop what runs
+                log.exception("a sink failed on the record of request %s", record.request_id)
 
     def _attempt_finished(self, request: RequestRecord, attempt: AttemptRecord) -> None:
         self._hub.attempt_finished(request, attempt)
@@ -328,7 +331,8 @@ class Daemon:
         where = TcpAddress(service.url.host, service.url.port)
         if not is_literal(where.host):
             names[service.name] = where
-            self._answered.setdefault(service.name, asyncio.Event())
+            if not self.ready:
+                self._answered.setdefault(service.name, asyncio.Event())
             if self._ledger.endpoints(service.name):
                 return ()  # the answers so far stay until there are new ones
         return self._ledger.set_endpoints(service.name, [str(where)], monotonic())
@@ -345,7 +349,9 @@ class Daemon:
 
     def _tls_of(self, service: Service) -> ssl.SSLContext | None:
         runtime = self._running().services.get(service.name)
-        return runtime.tls if runtime is not None else None
+        if runtime is None or runtime.tls is None:
+            return None
+        return runtime.tls.context(monotonic())
 
     def _credential_of(self, service: Service) -> tuple[str, str] | None:
         runtime = self._running().services.get(service.name)
@@ -355,10 +361,12 @@ class Daemon:
 
     def reload(self) -> None:
         """SIGHUP: reads the file again, changed or not."""
-        if self._watch is not None:
+        if self._watch is not None and not self._stopping.is_set():
             self._watch.look(force=True)
 
     def _file_changed(self, text: bytes) -> None:
+        if self._stopping.is_set():
+            return  # requests that are let end keep the policy they have
         loaded = load(text)
         if loaded.problems:
             self._tell_rejected(loaded.problems)
@@ -406,8 +414,7 @@ class Daemon:
 
     async def _drain(self) -> None:
         self.changes.state("draining", in_flight=len(self._shared.exchanges))
-        for server in self._servers:
-            server.close()
+        self._stop_listening()
         self._side.drain()
         if self._admin is not None:
             await self._admin.drain()
@@ -420,12 +427,22 @@ class Daemon:
         for exchange in list(self._shared.exchanges):
             assert isinstance(exchange, Exchange)
             exchange.stop()
+        await asyncio.sleep(0)  # what they have written goes out at the end of the loop's turn
+
+    def _stop_listening(self) -> None:
+        """The socket files go at once: later they may be those of the process that comes after this one."""
+        if self._servers:
+            for server in self._servers:
+                server.close()
+            self._servers.clear()
+            remove_sockets(map(str, self.listen))
 
     async def _release(self) -> None:
         """Gives everything back; what was never started is passed over."""
         self.ready = False
-        for server in self._servers:
-            server.close()
+        self._stop_listening()
+        for task in list(self._tasks):
+            task.cancel()
         for connection in list(self._side.connections):
             connection.end()
         if self._watch is not None:
@@ -444,7 +461,7 @@ class Daemon:
         if self._runtime is not None:
             for service in self._runtime.services.values():
                 service.close()
-        remove_sockets((*map(str, self.listen), *self.admin_listen, *map(str, self.ops_listen)))
+        remove_sockets((*self.admin_listen, *map(str, self.ops_listen)))
         self.changes.state("stopped")
         if self._lines is not None:
             self._lines.close()

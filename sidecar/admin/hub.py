@@ -72,12 +72,12 @@ class Entry:
 class Ring:
     """The newest entries by position; positions count on from `start` and never come back."""
 
-    __slots__ = ("_capacity", "_entries", "_start", "newest")
+    __slots__ = ("_capacity", "_entries", "newest", "start")
 
     def __init__(self, capacity: int, start: int = 0) -> None:
         self._capacity = capacity
         self._entries: list[Entry] = []
-        self._start = start
+        self.start = start
         self.newest = start  # position of the last entry; `start` while there is none
 
     @property
@@ -89,13 +89,13 @@ class Ring:
         if len(self._entries) < self._capacity:
             self._entries.append(entry)
         else:
-            self._entries[(self.newest - self._start) % self._capacity] = entry
+            self._entries[(self.newest - self.start) % self._capacity] = entry
         self.newest += 1
 
     def after(self, cursor: int, limit: int) -> list[Entry]:
         """Up to `limit` entries behind the cursor, which must not be before what is held."""
         assert self.forgotten <= cursor <= self.newest, f"no cursor of this ring: {cursor}"
-        begin = (cursor - self._start) % self._capacity
+        begin = (cursor - self.start) % self._capacity
         count = min(limit, self.newest - cursor)
         head = self._entries[begin : begin + count]
         return head + list(islice(self._entries, count - len(head)))
@@ -119,6 +119,7 @@ class EventHub:
         self._generation = 0
         self._closed = False
         self.watchers = 0
+        self.missed = 0  # events and attempts that watchers were told they had missed
 
     @property
     def sequence(self) -> int:
@@ -224,9 +225,11 @@ class _Watch:
         gaps, moment = [], self._hub._clock.now()
         if self._cursor < (forgotten := self._hub._events.forgotten):
             gaps.append(gap_message(moment, forgotten, first=self._cursor + 1, last=forgotten))
+            self._hub.missed += forgotten - max(self._cursor, self._hub._events.start)
             self._cursor, self._owes_snapshot = forgotten, True
         if self._include_attempts and self._attempt < (forgotten := self._hub._attempts.forgotten):
             gaps.append(gap_message(moment, self._cursor, attempts=forgotten - self._attempt))
+            self._hub.missed += forgotten - self._attempt
             self._attempt = forgotten
         return gaps
 

@@ -137,6 +137,11 @@ class Gpu:
             self._fill_slots()
         return events
 
+    def kill(self, now: float) -> list[Event]:
+        """Somebody ends it; one that does not serve is not there to be killed."""
+        events = self.advance(now)
+        return [*events, self._die(now)] if self.phase is Phase.SERVING else events
+
     def next_deadline(self) -> float | None:
         """When `advance` has something to tell; None: not before another job comes."""
         if self.phase is not Phase.SERVING:

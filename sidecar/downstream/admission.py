@@ -42,7 +42,9 @@ def admit(head: RequestHead, door: Door) -> Refused | None:
         return Refused(
             421, "misdirected_request", "The Host field names no host of this sidecar (see `hosts`)"
         )
-    origin = head.get(b"origin")
-    if origin is not None and origin.decode("latin-1") not in door.origins:
-        return Refused(403, "origin_not_allowed", "Requests of web pages are refused (see `allowed_origins`)")
+    for field in head.fields:  # every one of them: an allowed Origin must not hide another
+        if field.lower == b"origin" and field.value.decode("latin-1") not in door.origins:
+            return Refused(
+                403, "origin_not_allowed", "Requests of web pages are refused (see `allowed_origins`)"
+            )
     return None

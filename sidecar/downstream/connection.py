@@ -6,6 +6,7 @@ Limits:  head, body, idle times and what may wait behind a running request: see 
 Errors:  a refusal answers with a JSON error and ends the connection, after the app has had time to read it.
 Rule:    an app that ends its side of the connection has hung up: its request is cancelled in every phase (a
          half-close is not kept open, as Envoy and Go do it; nothing else tells us that nobody waits any more).
+         While the app does not read, no further request of its begins: what it does not fetch stays bounded.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 AHEAD = 64 * 1024  # of further requests while one runs; then reading pauses
 DISCARD = 1024 * 1024  # read and thrown away after a refusal, so that the answer is not lost to a reset
+SMALL_PIECE = 4096
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -44,6 +46,7 @@ class AppConnection(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_buffer",
+        "_choked",
         "_chunked",
         "_exchange",
         "_head",
@@ -52,6 +55,7 @@ class AppConnection(asyncio.Protocol):
         "_seen",
         "_state",
         "_transport",
+        "_unsent",
         "keep_alive",
     )
 
@@ -66,6 +70,8 @@ class AppConnection(asyncio.Protocol):
         self._missing = 0  # bytes of a counted body
         self._chunked: Chunked | None = None
         self._exchange: Exchange | None = None
+        self._choked = False  # the app does not keep up with what is written
+        self._unsent = 0  # bytes of it, when last looked at
         self.keep_alive = True
 
     # -- asyncio.Protocol --------------------------------------------------------------------------------------
@@ -85,14 +91,18 @@ class AppConnection(asyncio.Protocol):
                 self._transport.abort()
             return
         self._buffer = self._buffer + data if self._buffer else data
-        if self._state is State.BUSY:
+        if self._state is State.BUSY or (self._choked and self._state is State.IDLE):
             if len(self._buffer) > AHEAD:
                 self._transport.pause_reading()
             return
         self._advance()
 
     def eof_received(self) -> bool:
-        return False  # the transport closes, connection_lost cancels what runs
+        if self._exchange is not None:
+            self._transport.abort()  # nobody reads what a close would flush first
+        else:
+            self._close()
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.forget(self)
@@ -102,12 +112,18 @@ class AppConnection(asyncio.Protocol):
             exchange.app_gone()
 
     def pause_writing(self) -> None:
+        self._choked = True
+        self._watch_writes(monotonic())
         if self._exchange is not None:
             self._exchange.pause()
 
     def resume_writing(self) -> None:
+        self._choked = False
+        self._listener.unsent.discard(self)
         if self._exchange is not None:
             self._exchange.resume()
+        elif self._buffer:
+            self._listener.loop.call_soon(self._next_request)
 
     # -- the exchange's view -----------------------------------------------------------------------------------
 
@@ -128,9 +144,7 @@ class AppConnection(asyncio.Protocol):
     def broken(self) -> None:
         """Closing without the last chunk (or before Content-Length is reached) is what tells the app."""
         self._exchange = None
-        self._state = State.LEAVING
-        self._missing = DISCARD
-        self._transport.close()
+        self._close()
 
     # -- ends --------------------------------------------------------------------------------------------------
 
@@ -139,16 +153,36 @@ class AppConnection(asyncio.Protocol):
         self._refuse(Refused(408, "bad_request", "The request was not complete in time"))
 
     def idle_due(self, now: float) -> None:
-        self._transport.close()
+        self._close()
 
     def leaving_due(self, now: float) -> None:
-        self._transport.abort()
+        """The app has had its time to read the last answer; it gets more while there is some of it to fetch."""
+        if self._transport.get_write_buffer_size():
+            self._watch_writes(now)
+        else:
+            self._transport.abort()
+
+    def write_due(self, now: float) -> None:
+        """The app has not fetched what is written, or not all of it."""
+        if 0 < self._transport.get_write_buffer_size() < self._unsent:
+            self._watch_writes(now)
+        else:
+            self._transport.abort()
+
+    def _watch_writes(self, now: float) -> None:
+        self._unsent = self._transport.get_write_buffer_size()
+        self._listener.unsent.add(self, now)
+
+    def _close(self) -> None:
+        """Ends the connection once what is written has gone out, or when the app does not fetch it."""
+        self._begin_to_leave()
+        self._transport.close()
 
     def close_if_idle(self) -> None:
         """Draining: a connection without a request ends now, another one after its answer."""
         self.keep_alive = False
         if self._state is State.IDLE:
-            self._transport.close()
+            self._close()
 
     def end(self) -> None:
         """The sidecar stops."""
@@ -157,7 +191,7 @@ class AppConnection(asyncio.Protocol):
     # -- reading a request -------------------------------------------------------------------------------------
 
     def _next_request(self) -> None:
-        if self._state is State.IDLE and self._buffer:
+        if self._state is State.IDLE and self._buffer and not self._choked:
             self._transport.resume_reading()
             self._advance()
 
@@ -226,7 +260,7 @@ class AppConnection(asyncio.Protocol):
         if len(data) > missing:
             data, self._buffer = data[:missing], data[missing:]
         if data:
-            self._body.append(data)
+            self._keep(data)
             self._missing = missing - len(data)
         return self._missing == 0
 
@@ -237,13 +271,20 @@ class AppConnection(asyncio.Protocol):
             return False
         if payload:
             self._missing += len(payload)
-            self._body.append(payload)
+            self._keep(payload)
             if self._missing > self._listener.limits.max_request_body:
                 self._too_large()
                 return False
         if walker.done:
             self._buffer = walker.left_over
         return walker.done
+
+    def _keep(self, piece: bytes) -> None:
+        body = self._body
+        if body and len(body[-1]) < SMALL_PIECE:
+            body[-1] += piece  # a body that drips in must not cost an object a byte
+        else:
+            body.append(piece)
 
     def _too_large(self) -> None:
         limit = self._listener.limits.max_request_body
@@ -287,13 +328,16 @@ class AppConnection(asyncio.Protocol):
 
     def _leave(self) -> None:
         """Sends what is written, then waits a little for the app to close: a reset would eat the answer."""
+        self._begin_to_leave()
+        self._transport.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _begin_to_leave(self) -> None:
         self._state = State.LEAVING
         self._missing = DISCARD
         self._buffer = b""
         listener = self._listener
         for queue in (listener.idle, listener.head_due, listener.body_due):
             queue.discard(self)
-        self._transport.resume_reading()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
         listener.leaving.add(self, monotonic())

@@ -44,6 +44,7 @@ class AppSide:
         self.head_due = DeadlineQueue[AppConnection](loop, limits.head_timeout, AppConnection.head_due)
         self.body_due = DeadlineQueue[AppConnection](loop, limits.body_idle_timeout, AppConnection.head_due)
         self.leaving = DeadlineQueue[AppConnection](loop, LEAVING_SECONDS, AppConnection.leaving_due)
+        self.unsent = DeadlineQueue[AppConnection](loop, limits.write_timeout, AppConnection.write_due)
 
     def drain(self) -> None:
         """Nothing new: idle connections end now, the others after their answer."""
@@ -67,6 +68,7 @@ class Listener:
         "loop",
         "origins",
         "over_tcp",
+        "unsent",
     )
 
     def __init__(
@@ -83,6 +85,7 @@ class Listener:
         self.head_due = side.head_due
         self.body_due = side.body_due
         self.leaving = side.leaving
+        self.unsent = side.unsent
 
     @property
     def draining(self) -> bool:
@@ -102,7 +105,7 @@ class Listener:
 
     def forget(self, connection: AppConnection) -> None:
         self._side.connections.discard(connection)
-        for queue in (self.idle, self.head_due, self.body_due, self.leaving):
+        for queue in (self.idle, self.head_due, self.body_due, self.leaving, self.unsent):
             queue.discard(connection)
 
     def exchange_for(self, app: AppConnection, head: RequestHead, body: bytes) -> Exchange | Refused:

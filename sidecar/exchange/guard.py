@@ -6,7 +6,7 @@ Why:     an exception that went back to the loop would be logged, and its reques
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import update_wrapper
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 
@@ -23,11 +23,11 @@ P = ParamSpec("P")
 def guarded(entry: Callable[Concatenate[G, P], None]) -> Callable[Concatenate[G, P], None]:
     """For a method that the loop calls; hot ones catch by themselves and save the call."""
 
-    @wraps(entry)
-    def call(self: G, *args: P.args, **kwargs: P.kwargs) -> None:
+    def call(self: G, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             entry(self, *args, **kwargs)
         except Exception as bug:
             self.crashed(bug)
 
+    update_wrapper(call, entry)
     return call

@@ -8,16 +8,16 @@ Errors:  RuntimeRefused lists what of the world the policy needs and does not fi
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from sidecar.attempt.budget import RetryBudget
 from sidecar.exchange.gate import Terms
 from sidecar.health.events import HealthEvent
-from sidecar.health.ledger import Ledger
+from sidecar.health.ledger import EndpointHealth, Ledger
 from sidecar.policy.snapshot import Route, Service, Snapshot
 from sidecar.record import AttemptRecord, RequestRecord
 from sidecar.route.candidates import Candidates, ServicePicker
@@ -25,7 +25,7 @@ from sidecar.route.match import Router
 from sidecar.terms import parse_address
 from sidecar.upstream.pool import EndpointPool
 from sidecar.upstream.secrets import SecretMissing, SecretReader
-from sidecar.upstream.tls import TlsFileError, client_context
+from sidecar.upstream.tls import TlsFileError, TlsReader
 from sidecar.wire.head_cache import ResponseHeads
 from sidecar.wire.rewrite import request_fields, upstream_request
 
@@ -68,6 +68,8 @@ class ServiceRuntime:
 
     __slots__ = (
         "_authority",
+        "_known",
+        "_ledger",
         "_loop",
         "_pools",
         "_remove",
@@ -99,15 +101,16 @@ class ServiceRuntime:
         removed = {name.encode() for name in service.remove_headers}
         self._remove = frozenset(removed | APP_CREDENTIALS if self.own_credential else removed)
         self._set_fields = tuple((n.encode(), v.encode()) for n, v in service.set_headers)
-        self.tls: ssl.SSLContext | None = None
+        self.tls: TlsReader | None = None
         self._server_name: str | None = None
         if service.url.scheme == "https":
-            self.tls = client_context(service.tls)
+            self.tls = TlsReader(service.tls, monotonic())
             self._server_name = service.tls.server_name or service.url.host
         self.identity = (service.url.scheme, service.tls, self._server_name)
         self._pools: dict[str, EndpointPool] = {}
-        ledger, name = shared.ledger, service.name
-        self.picker = ServicePicker(service, lambda: ledger.endpoints(name), rng)
+        self._ledger = shared.ledger
+        self._known: frozenset[str] | None = None  # the only addresses it may still use; None: whatever is listed
+        self.picker = ServicePicker(service, self._endpoints, rng)
 
     def credential(self) -> tuple[str, str] | None:
         """The header field that the service wants, by name and value."""
@@ -123,6 +126,17 @@ class ServiceRuntime:
             where = parse_address(address)
             pool = self._pools[address] = EndpointPool(self._loop, where, self.tls, self._server_name)
         return pool
+
+    def retire(self) -> None:
+        """Another policy has taken over: its requests in flight go on with the addresses it knew, for those that the
+        service has now may be another vendor's, who must not see this one's credential."""
+        self._known = frozenset(e.key.address for e in self._ledger.endpoints(self.service.name))
+
+    def _endpoints(self) -> Sequence[EndpointHealth]:
+        listed = self._ledger.endpoints(self.service.name)
+        if self._known is None:
+            return listed
+        return [e for e in listed if e.key.address in self._known]
 
     def take_over(self, old: ServiceRuntime) -> None:
         """Goes on with the connections of the policy before, where scheme and TLS are the same."""
@@ -212,6 +226,7 @@ class Runtime:
     def take_over(self, old: Runtime) -> None:
         """Keeps the connections of what stays."""
         for name, service in old.services.items():
+            service.retire()
             if (new := self.services.get(name)) is not None:
                 new.take_over(service)
             else:

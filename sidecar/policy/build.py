@@ -79,6 +79,7 @@ def build_settings(config: config_pb2.Config) -> Settings:
             head_timeout=_seconds(limits, "head_timeout"),
             body_idle_timeout=_seconds(limits, "body_idle_timeout"),
             keepalive_timeout=_seconds(limits, "keepalive_timeout"),
+            write_timeout=_seconds(limits, "write_timeout"),
         ),
     )
 

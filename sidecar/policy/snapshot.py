@@ -167,6 +167,7 @@ class Limits:
     head_timeout: float = 10.0
     body_idle_timeout: float = 30.0
     keepalive_timeout: float = 75.0
+    write_timeout: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

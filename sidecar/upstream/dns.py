@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
 
 from sidecar.terms import TcpAddress
+
+log = logging.getLogger(__name__)
 
 REFRESH = 30.0
 RETRY = 5.0
@@ -68,10 +71,16 @@ class Resolver:
         while True:
             try:
                 addresses = await resolve(self._loop, name.host, name.port)
-            except OSError:
+            except (OSError, ValueError):  # ValueError: a name that no resolver can be asked for
                 await asyncio.sleep(RETRY)
                 continue
             if addresses != known:
                 known = addresses
-                self._changed(service, addresses)
+                self._tell(service, addresses)
             await asyncio.sleep(REFRESH)
+
+    def _tell(self, service: str, addresses: Sequence[TcpAddress]) -> None:
+        try:
+            self._changed(service, addresses)
+        except Exception:  # a bug must not end the asking, unseen
+            log.exception("new addresses of %s could not be taken over", service)

@@ -17,6 +17,7 @@ from time import monotonic
 from sidecar.failure import Failure, FailureKind
 from sidecar.terms import Address, UnixAddress
 from sidecar.upstream.connection import UpstreamConnection
+from sidecar.upstream.tls import TlsReader
 
 MAX_IDLE = 128
 IDLE_SECONDS = (
@@ -39,13 +40,13 @@ class Dial:
 class EndpointPool:
     """All connections of one endpoint."""
 
-    __slots__ = ("_dials", "_idle", "_loop", "_server_name", "_tls", "address", "closed")
+    __slots__ = ("_dials", "_idle", "_loop", "_server_name", "_sweep", "_tls", "address", "closed")
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         address: Address,
-        tls: ssl.SSLContext | None = None,
+        tls: TlsReader | None = None,
         server_name: str | None = None,
     ) -> None:
         self._loop = loop
@@ -54,6 +55,7 @@ class EndpointPool:
         self._server_name = server_name
         self._idle: dict[UpstreamConnection, float] = {}  # connection -> idle since, oldest first
         self._dials: set[asyncio.Task[None]] = set()
+        self._sweep: asyncio.TimerHandle | None = None
         self.closed = False
 
     def acquire(self) -> UpstreamConnection | None:
@@ -70,11 +72,11 @@ class EndpointPool:
         if self.closed:
             connection.abort()
             return
-        now = monotonic()
-        self._idle[connection] = now
-        oldest, since = next(iter(self._idle.items()))
-        if len(self._idle) > MAX_IDLE or now - since >= IDLE_SECONDS:
-            oldest.abort()
+        self._idle[connection] = monotonic()
+        if len(self._idle) > MAX_IDLE:
+            next(iter(self._idle)).abort()
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(IDLE_SECONDS, self._close_aged)
 
     def forget(self, connection: UpstreamConnection) -> None:
         self._idle.pop(connection, None)
@@ -82,7 +84,20 @@ class EndpointPool:
     def close(self) -> None:
         """Ends what is idle; what is in use ends after its exchange."""
         self.closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
         for connection in list(self._idle):
+            connection.abort()
+
+    def _close_aged(self) -> None:
+        """Ends what nobody has asked for in its time; in a quiet hour nothing else would."""
+        self._sweep = None
+        now = monotonic()
+        for connection, since in list(self._idle.items()):
+            if now - since < IDLE_SECONDS:
+                self._sweep = self._loop.call_later(since + IDLE_SECONDS - now, self._close_aged)
+                return
             connection.abort()
 
     def dial(self, timeout: float, done: Callable[[UpstreamConnection | Failure], None]) -> Dial:
@@ -96,12 +111,13 @@ class EndpointPool:
         try:
             async with asyncio.timeout(timeout):
                 result: UpstreamConnection | Failure = await self._connect()
-        except (OSError, TimeoutError) as error:
+        except (OSError, ValueError) as error:  # ValueError: a host name that no resolver can be asked for
             result = connect_failure(error, timeout)
         done(result)
 
     async def _connect(self) -> UpstreamConnection:
-        address, tls = self.address, self._tls
+        address = self.address
+        tls = self._tls.context(monotonic()) if self._tls is not None else None
         if isinstance(address, UnixAddress):
             _, connection = await self._loop.create_unix_connection(
                 lambda: UpstreamConnection(self),

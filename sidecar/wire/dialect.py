@@ -88,7 +88,7 @@ def error_event(
 def _error(shape: Shape, code: str, message: str, request_id: str) -> dict[str, Any]:
     if shape is Shape.MESSAGES:
         kind = _ANTHROPIC_TYPES.get(code, "api_error")
-        error = {"type": kind, "message": message, "code": code}
+        error = {"type": kind, "message": message, "code": code, "details": {"error_code": code}}
         return {"type": "error", "error": error, "request_id": request_id or None}
     words = _signed(message, request_id)
     return {"error": {"message": words, "type": "sidecar_error", "code": code, "param": None}}

@@ -61,8 +61,11 @@ class EventReader:
             return []
         blocks = []
         begin, end = 0, _BLANK_LINE.search(held, max(self._searched - 3, 0))
-        while end is not None and end.start() - begin <= self._max_event:
-            blocks.append(bytes(held[begin : end.start()]))
+        while end is not None:
+            block = bytes(held[begin : end.start()]).lstrip(b"\r\n")  # line ends before an event are not its own
+            if len(block) > self._max_event:
+                break
+            blocks.append(block)
             begin = end.end()
             end = _BLANK_LINE.search(held, begin)
         del held[:begin]

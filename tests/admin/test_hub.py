@@ -146,7 +146,7 @@ def test_what_is_no_longer_held_is_told_as_a_gap_then_the_rest_then_a_snapshot()
 def test_a_reader_that_is_overrun_is_told_what_it_missed_and_costs_no_memory() -> None:
     """A stalled watcher must harm neither the data path nor itself."""
 
-    async def story() -> tuple[list[pb.HealthEvent], int]:
+    async def story() -> tuple[list[pb.HealthEvent], int, int]:
         hub = a_hub(capacity=100)
         watch = hub.watch()
         await anext(watch)
@@ -154,9 +154,10 @@ def test_a_reader_that_is_overrun_is_told_what_it_missed_and_costs_no_memory() -
         got = await take(watch, 1)
         publish(hub, 20_000)
         got += await take(watch, 9 + 1 + 100 + 1)
-        return got, len(hub._events._entries)
+        return got, len(hub._events._entries), hub.missed
 
-    got, held = run(story())
+    got, held, missed = run(story())
+    assert missed == 19_900
     assert numbers(got[:10]) == list(range(FIRST + 1, FIRST + 11))  # what it had already in hand
     assert (got[10].gap.first_missed, got[10].gap.last_missed) == (FIRST + 11, FIRST + 19_910)
     assert numbers(got[11:-1]) == list(range(FIRST + 19_911, FIRST + 20_011))
@@ -168,15 +169,16 @@ def test_numbers_go_on_growing_over_a_restart_and_an_old_number_yields_a_gap() -
     """A client that resumes at the next process must not take its first events for ones it has seen."""
     hands = HandClock()
 
-    async def story() -> tuple[int, list[pb.HealthEvent]]:
+    async def story() -> tuple[int, list[pb.HealthEvent], int]:
         before = a_hub(clock=hands.clock())
         publish(before, 5000)
         hands.pass_by(1.0)
         after = a_hub(clock=hands.clock())
         publish(after, 2)
-        return before.sequence, await take(after.watch(after_sequence=before.sequence), 4)
+        return before.sequence, await take(after.watch(after_sequence=before.sequence), 4), after.missed
 
-    old, got = run(story())
+    old, got, missed = run(story())
+    assert missed == 0  # nobody knows how many there were
     start = hands.wall // 1000
     assert types(got) == ["gap", "endpoint_returned", "endpoint_returned", "snapshot"]
     assert (got[0].gap.first_missed, got[0].gap.last_missed) == (old + 1, start)

@@ -102,7 +102,7 @@ def unescape(text: str, macros: dict[str, bytes]) -> bytes:
         at = match.end()
         name, count, code, simple = match.groups()
         if count is not None:
-            parts.append(name.encode() * int(count))
+            parts.append(unescape(name, macros) * int(count))
         elif name is not None:
             parts.append(macros[name])
         elif code is not None:

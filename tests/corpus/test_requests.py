@@ -89,8 +89,8 @@ def is_accepted(case: Case) -> bool:
 
 
 def is_plain(case: Case) -> bool:
-    """Nothing but bytes: what is sent does not depend on time or on what comes back."""
-    return len(case.steps) == 1 and not case.fact("llm")
+    """Nothing but bytes: what comes of it does not depend on when they come."""
+    return len(case.steps) == 1 and not case.fact("llm") and b"100-continue" not in case.sent(">").lower()
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,8 @@ def test_an_accepted_request_is_the_same_byte_by_byte(play: Play, case: Case) ->
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(c, id=f"{c.file}: {c.name}") for c in CASES if is_accepted(c) and is_plain(c)]
+    "case",
+    [pytest.param(c, id=f"{c.file}: {c.name}") for c in CASES if is_accepted(c) and not c.all("error")],
 )
 def test_httptools_reads_what_the_endpoint_receives(case: Case) -> None:
     """A second opinion: where both accept, method, number of requests and bodies are the same."""
@@ -124,6 +125,7 @@ def test_httptools_reads_what_the_endpoint_receives(case: Case) -> None:
     except httptools.HttpParserError:
         assert case.fact("httptools") == "refuses it"
         return
+    assert not case.fact("httptools")
     assert opinion.requests == [(e.line.split(" ")[0], e.body) for e in forwards(case)]
 
 
@@ -185,7 +187,7 @@ class Performance:
         self._case = case
         self._over = over
         self._steps = steps
-        self._read = asyncio.Event()  # an answer has come
+        self._read = asyncio.Semaphore(0)  # one up for each answer read
 
     async def perform(self) -> None:
         case, llm = self._case, self._llm
@@ -224,8 +226,7 @@ class Performance:
             case ["asked"]:
                 await asyncio.wait_for(self._llm.asked.wait(), PATIENCE)
             case ["answered"]:
-                await asyncio.wait_for(self._read.wait(), PATIENCE)
-                self._read.clear()
+                await asyncio.wait_for(self._read.acquire(), PATIENCE)
             case ["half", "close"]:
                 app.writer.write_eof()
             case ["hang", "up"]:
@@ -261,7 +262,7 @@ class Performance:
 
     async def _next(self, app: App, method: str = "") -> Answer:
         answer = await app.answer(method)
-        self._read.set()
+        self._read.release()
         return answer
 
     def _stays_open(self) -> bool:

@@ -74,7 +74,7 @@ def _story(done: subprocess.CompletedProcess[str]) -> str:
     """The traceback and where the finding is kept; all of it where there is no traceback."""
     text = done.stdout + done.stderr
     begin = text.find("Uncaught Python exception")
-    return text[max(begin, 0) :][-4000:]
+    return text[max(begin, 0) :][:4000]
 
 
 if __name__ == "__main__":

@@ -6,11 +6,15 @@ Errors:  AssertionError where one head has two readings; any exception is a find
 
 from __future__ import annotations
 
+import re
+
 import httptools
 
+from sidecar.wire.head_cache import RequestHeads, ResponseHeads
 from sidecar.wire.heads import (
     Field,
     Refusal,
+    RequestHead,
     ResponseHead,
     end_to_end,
     head_end,
@@ -18,6 +22,8 @@ from sidecar.wire.heads import (
     parse_response_head,
 )
 from tests.fuzz.ways import ways
+
+_LENGTH = re.compile(rb"(?i)(\r\ncontent-length: )[0-9]+")
 
 
 class Heard:
@@ -53,6 +59,9 @@ class Heard:
 
 def request_head(data: bytes) -> None:
     heads = _heads(data)
+    known = RequestHeads()
+    for head in _relatives(heads[0]):
+        assert _slots(known.parse(head)) == _slots(parse_request_head(head))
     head, parsed = heads[0], parse_request_head(heads[0])
     if isinstance(parsed, Refusal):
         assert (parsed.code, parsed.status) == ("bad_request", 400)
@@ -79,6 +88,9 @@ def request_head(data: bytes) -> None:
 
 def response_head(data: bytes) -> None:
     heads = _heads(data)
+    known = ResponseHeads()
+    for head in _relatives(heads[0]):
+        assert _slots(known.parse(head)) == _slots(parse_response_head(head))
     head, parsed = heads[0], parse_response_head(heads[0])
     if isinstance(parsed, str):
         assert parsed
@@ -108,6 +120,19 @@ def _has_body(head: ResponseHead) -> bool:
 def _heads(data: bytes) -> list[bytes]:
     """What a reader takes for the head, for each way in which the bytes may come."""
     return [data[: end if end >= 0 else None] for end in map(_end_of_head, ways(data))]
+
+
+def _relatives(head: bytes) -> list[bytes]:
+    """The head twice, and others that a careless cache would take for it."""
+    return [head, head, *(_LENGTH.sub(rb"\g<1>" + length, head) for length in (b"77", b"", b"7 ", b"7, 7"))]
+
+
+def _slots(parsed: object) -> object:
+    """All that a head says, but for its fields: those go on saying what the first of their kind said."""
+    if not isinstance(parsed, RequestHead | ResponseHead):
+        return parsed
+    names = set(parsed.__slots__) - {"fields", "memo"}
+    return {name: getattr(parsed, name) for name in names}
 
 
 def _end_of_head(pieces: list[bytes]) -> int:

@@ -1,12 +1,13 @@
 """Event streams under fuzzing: their events, and what every dialect reads in them.
 
-In:      the payload of a `text/event-stream` body.
+In:      the payload of a `text/event-stream` body; for `stream`, behind one byte that chooses how it is read.
 Errors:  AssertionError where a split changes an event or what is made of it.
 """
 
 from __future__ import annotations
 
 import json
+from itertools import product
 
 from sidecar.wire.dialect import Shape
 from sidecar.wire.first_packet import StreamReader
@@ -14,7 +15,7 @@ from sidecar.wire.sse import Event, EventReader
 from tests.fuzz.ways import ways
 
 _MAX_EVENT = 48  # small enough for the fuzzer to go beyond it
-_FIRST_PACKETS = ("content", "event", "body", "headers")
+READINGS = list(product(("content", "event", "body", "headers"), Shape))
 
 
 def sse(data: bytes) -> None:
@@ -31,10 +32,9 @@ def sse(data: bytes) -> None:
 
 
 def stream(data: bytes) -> None:
-    for shape in Shape:
-        for first_packet_is in _FIRST_PACKETS:
-            seen = [_read(shape, first_packet_is, pieces) for pieces in ways(data)]
-            assert seen[1:] == seen[:1] * 2, (shape, first_packet_is)
+    first_packet_is, shape = READINGS[(data[0] - ord("0")) % len(READINGS) if data else 0]
+    seen = [_read(shape, first_packet_is, pieces) for pieces in ways(data[1:])]
+    assert seen[1:] == seen[:1] * 2, seen
 
 
 def _read(shape: Shape, first_packet_is: str, pieces: list[bytes]) -> object:

@@ -58,11 +58,11 @@ def test_the_error_body_is_that_of_the_contract(shape: Shape) -> None:
     ],
 )
 def test_a_messages_error_is_anthropics_with_our_code(code: str, kind: str) -> None:
-    """Its SDK reads the type; people and logs read the code."""
+    """Its SDK shows the type and, of the details, the code; people and logs read the code itself."""
     body = error_body(Shape.MESSAGES, code, "Words.", "r1")
     assert json.loads(body) == {
         "type": "error",
-        "error": {"type": kind, "message": "Words.", "code": code},
+        "error": {"type": kind, "message": "Words.", "code": code, "details": {"error_code": code}},
         "request_id": "r1",
     }
     if kind != "request_too_large":  # documented by Anthropic, not modelled by its SDK
