@@ -27,12 +27,12 @@ from sidecar.downstream.connection import AppConnection
 from sidecar.downstream.listener import AppSide, Listener
 from sidecar.exchange.clocks import Clocks
 from sidecar.exchange.exchange import Exchange
-from sidecar.exchange.runtime import Runtime, RuntimeRefused, Shared
+from sidecar.exchange.runtime import Runtime, Shared
 from sidecar.health.events import HealthEvent
 from sidecar.health.ledger import EndpointStatus, Ledger
 from sidecar.listening import listen, remove_sockets
 from sidecar.policy import load
-from sidecar.policy.build import build_settings, build_snapshot
+from sidecar.policy.build import build_settings
 from sidecar.policy.problems import Problem
 from sidecar.policy.snapshot import Service, Settings, Snapshot
 from sidecar.probe.http import HttpProbe
@@ -49,6 +49,7 @@ from sidecar.telemetry.output import Output
 from sidecar.telemetry.walltime import WallTime
 from sidecar.terms import Address, TcpAddress, UnixAddress
 from sidecar.upstream.dns import Resolver, is_literal
+from sidecar.upstream.needs import missing
 from sidecar.watching import FileWatch
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Daemon:
         self._answered: dict[str, asyncio.Event] = {}
         self._make_telemetry(log_fd, listeners)
         store = PolicyStore(self._settings.state_dir) if self._settings.state_dir else None
-        self.policies = PolicyManager(self._install, self._hub, store, also_check=self._world_problems)
+        self.policies = PolicyManager(self._install, self._hub, store, also_check=missing)
         self._watch: FileWatch | None = None
         if path is not None:
             self._watch = FileWatch(loop, path, text, self._file_changed, self._file_unreadable)
@@ -302,14 +303,6 @@ class Daemon:
         assert self._runtime is not None, "no policy before start()"
         return self._runtime
 
-    def _world_problems(self, policy: Policy) -> Sequence[Problem]:
-        """What of the world a policy needs and does not find: secrets, TLS files."""
-        try:
-            Runtime(self._shared, build_snapshot(policy, 0))
-        except RuntimeRefused as refused:
-            return [Problem(where, what) for where, what in refused.reasons]
-        return ()
-
     def _install(self, snapshot: Snapshot, policy: Policy) -> None:
         old, new = self._runtime, Runtime(self._shared, snapshot)
         if old is not None:
@@ -321,6 +314,8 @@ class Daemon:
         for service in snapshot.services.values():
             if not service.endpoints:
                 events += self._point(service, names)
+        for name, runtime in new.services.items():
+            runtime.keep_only([e.key.address for e in self._ledger.endpoints(name)])
         self._resolver.watch(names)
         self._health_events(events)
         self._prober.apply(snapshot)

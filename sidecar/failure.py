@@ -153,9 +153,7 @@ class Verdict(Enum):
     IGNORABLE = "ignorable"
 
 
-def verdict(
-    failure: Failure | None, *, late: bool, dropped: bool, lateness_counts: bool = True
-) -> Verdict:
+def verdict(failure: Failure | None, *, late: bool, dropped: bool, lateness_counts: bool = True) -> Verdict:
     """One verdict an attempt: an app that hung up says nothing, a late first packet counts as a failure.
 
     Unless the endpoint has a limit that learns from lateness: then it is no illness, and says nothing here.

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sized
 
     from llmsidecar.v1.config_pb2 import AdminTls
-    from llmsidecar.v1.policy_pb2 import Policy, UpstreamTls
 
     from sidecar.cli.options import Subparsers
     from sidecar.policy import Loaded, Problem
@@ -63,38 +62,11 @@ def _read(name: str) -> bytes:
 def _missing(loaded: Loaded) -> list[Problem]:
     """What the config refers to and this machine does not have, or not in a form that can be used."""
     from sidecar.policy.problems import Report
+    from sidecar.upstream.needs import missing
 
     report = Report(loaded.lines)
-    _check_secrets(loaded.config.policy, report)
-    for place, service in enumerate(loaded.config.policy.services):
-        _check_tls(service.tls, f"policy.services[{place}].tls", report)
     _check_admin_tls(loaded.config.admin.tls, report)
-    return report.problems
-
-
-def _check_secrets(policy: Policy, report: Report) -> None:
-    from sidecar.policy import secrets_of
-    from sidecar.policy.build import build_secret
-    from sidecar.upstream.secrets import SecretMissing, SecretReader
-
-    for path, secret in secrets_of(policy):
-        source = secret.WhichOneof("source")
-        if source in ("env", "file") and getattr(secret, source):
-            try:
-                SecretReader(build_secret(secret))
-            except SecretMissing as error:
-                report.problem(f"{path}.{source}", f"{error}; expected it to hold the secret")
-
-
-def _check_tls(tls: UpstreamTls, path: str, report: Report) -> None:
-    from sidecar.policy.build import build_tls
-    from sidecar.upstream.tls import TlsFileError, client_context
-
-    if tls.ca_file or tls.client_cert_file:
-        try:
-            client_context(build_tls(tls))
-        except TlsFileError as error:
-            report.problem(f"{path}.{error.field}", error.why)
+    return [*report.problems, *missing(loaded.config.policy, loaded.lines)]
 
 
 def _check_admin_tls(tls: AdminTls, report: Report) -> None:

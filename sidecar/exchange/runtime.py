@@ -2,13 +2,13 @@
 
 In:      a Snapshot, and what outlives policies (Shared).
 Out:     Runtime, which a request keeps from its start to its end, whatever comes after.
-Errors:  RuntimeRefused lists what of the world the policy needs and does not find: secrets, TLS files.
+Errors:  SecretMissing, TlsFileError; sidecar.upstream.needs finds them before a policy is accepted.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from time import monotonic
@@ -24,8 +24,8 @@ from sidecar.route.candidates import Candidates, ServicePicker
 from sidecar.route.match import Router
 from sidecar.terms import parse_address
 from sidecar.upstream.pool import EndpointPool
-from sidecar.upstream.secrets import SecretMissing, SecretReader
-from sidecar.upstream.tls import TlsFileError, TlsReader
+from sidecar.upstream.secrets import SecretReader
+from sidecar.upstream.tls import TlsReader
 from sidecar.wire.head_cache import ResponseHeads
 from sidecar.wire.rewrite import request_fields, upstream_request
 
@@ -37,14 +37,6 @@ if TYPE_CHECKING:
 
 MAX_TERMS = 256
 APP_CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key"})
-
-
-class RuntimeRefused(Exception):
-    """The policy is well formed but cannot run here: (field path, what is wrong) for each reason."""
-
-    def __init__(self, reasons: Sequence[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{where}: {what}" for where, what in reasons))
-        self.reasons = list(reasons)
 
 
 @dataclass(slots=True)
@@ -109,7 +101,9 @@ class ServiceRuntime:
         self.identity = (service.url.scheme, service.tls, self._server_name)
         self._pools: dict[str, EndpointPool] = {}
         self._ledger = shared.ledger
-        self._known: frozenset[str] | None = None  # the only addresses it may still use; None: whatever is listed
+        self._known: frozenset[str] | None = (
+            None  # the only addresses it may still use; None: whatever is listed
+        )
         self.picker = ServicePicker(service, self._endpoints, rng)
 
     def credential(self) -> tuple[str, str] | None:
@@ -215,7 +209,9 @@ class Runtime:
         self.snapshot = snapshot
         self.generation = snapshot.generation
         self.router = Router(snapshot)
-        self.services = _services(shared, snapshot.services)
+        self.services = {
+            name: ServiceRuntime(shared, service, shared.rng) for name, service in snapshot.services.items()
+        }
         self.routes = {
             route.name: RouteRuntime(
                 route, [self.services[name] for name in route.services], shared.response_heads
@@ -231,19 +227,3 @@ class Runtime:
                 new.take_over(service)
             else:
                 service.close()
-
-
-def _services(shared: Shared, services: Mapping[str, Service]) -> dict[str, ServiceRuntime]:
-    built: dict[str, ServiceRuntime] = {}
-    reasons: list[tuple[str, str]] = []
-    for index, (name, service) in enumerate(services.items()):
-        try:
-            built[name] = ServiceRuntime(shared, service, shared.rng)
-        except SecretMissing as error:
-            kind = "bearer" if service.credential and service.credential.prefix else "header.value"
-            reasons.append((f"policy.services[{index}].credential.{kind}", str(error)))
-        except TlsFileError as error:
-            reasons.append((f"policy.services[{index}].tls.{error.field}", error.why))
-    if reasons:
-        raise RuntimeRefused(reasons)
-    return built

@@ -37,9 +37,11 @@ LONGEST_RECOVERY = 60.0
 # Before anything is proven: more than a quiet pod ever has in flight, less than a small GPU dies of.
 START = 16.0
 
-SHUT = 0.2
+FASTER = 1.0
+STEP = 1.0
 RELIEF = 0.4
-MOST_PRESSURE = 6.0
+MOST_PRESSURE = 4.0
+LONGEST_GAP = 8.0
 PROBING = 2.0  # from this pressure on, one at a time
 
 # Until an attempt has ended well. After that an average over about ten of them.
@@ -100,7 +102,8 @@ class Limit:
             return most
         recovery = min(max(RECOVERY * self.timeout, SHORTEST_RECOVERY), LONGEST_RECOVERY)
         way = (now - self._cut_at) / recovery - 1.0  # -1: just cut; 0: the flat stretch
-        grown = self._old * (1.0 + (1.0 - BETA) * way * way * way)
+        step = (1.0 - BETA) * self._old
+        grown = self._old + (step if way < 0.0 else max(step, FASTER)) * way * way * way
         return max(1.0, min(grown, max(most, self._old)))
 
     def ghosts(self, now: float) -> int:
@@ -115,6 +118,8 @@ class Limit:
     def began(self, now: float) -> None:
         self._dither = self._rng.random()
         self._probe_from = now
+        if self._pressure > 0.0:
+            self._shut_until = now + self._gap(now)
 
     def on_time(self, began: float, in_flight: int) -> None:
         """A first packet came in time; its attempt still counts in `in_flight`."""
@@ -131,8 +136,12 @@ class Limit:
         self._old = float(max(1, in_flight + self.ghosts(now)))
         self._proven = 0
         self._cut_at = now
-        self._shut_until = now + SHUT * (2.0**self._pressure - 1.0) * (0.5 + self._rng.random())
-        self._pressure = min(self._pressure + 1.0, MOST_PRESSURE)
+        self._pressure = min(self._pressure + STEP, MOST_PRESSURE)
+        self._shut_until = now + self._gap(now)
+
+    def _gap(self, now: float) -> float:
+        length = self._usual * (2.0**self._pressure - 1.0) / self.at(now)
+        return min(length, LONGEST_GAP) * (0.5 + self._rng.random())
 
     def gave_up(self, now: float) -> None:
         """A late attempt was cut: it haunts a server that does not cancel."""

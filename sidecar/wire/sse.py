@@ -62,7 +62,9 @@ class EventReader:
         blocks = []
         begin, end = 0, _BLANK_LINE.search(held, max(self._searched - 3, 0))
         while end is not None:
-            block = bytes(held[begin : end.start()]).lstrip(b"\r\n")  # line ends before an event are not its own
+            block = bytes(held[begin : end.start()]).lstrip(
+                b"\r\n"
+            )  # line ends before an event are not its own
             if len(block) > self._max_event:
                 break
             blocks.append(block)

@@ -5,7 +5,7 @@ Out:     Cases, in the order of the files.
 Errors:  BadCase with file and line: a case that cannot be read is never skipped.
 
     # a comment
-    let NAME: TEXT            a macro of this file, used as \(NAME)
+    let NAME: TEXT            a macro, from here on and in the files after this one; used as \(NAME)
     [name of a case]
     source: where it is from
     KEY: VALUE                what is asked and expected, in order; the tests say which keys there are
@@ -89,8 +89,9 @@ class Case:
 def read_cases(kind: str) -> list[Case]:
     """Every case of a kind: `requests` or `responses`."""
     cases: list[Case] = []
+    macros: dict[str, bytes] = {}
     for path in sorted((FOLDER / kind).glob("*.txt")):
-        cases += _read_file(path)
+        _read_file(path, cases, macros)
     return cases
 
 
@@ -113,15 +114,12 @@ def unescape(text: str, macros: dict[str, bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _read_file(path: Path) -> list[Case]:
-    cases: list[Case] = []
-    macros: dict[str, bytes] = {}
+def _read_file(path: Path, cases: list[Case], macros: dict[str, bytes]) -> None:
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         try:
             _read_line(line, path.stem, cases, macros)
         except (KeyError, IndexError, ValueError) as error:
             raise BadCase(f"{path.name}:{number}: {line!r}: {error!r}") from error
-    return cases
 
 
 def _read_line(line: str, file: str, cases: list[Case], macros: dict[str, bytes]) -> None:
@@ -129,6 +127,8 @@ def _read_line(line: str, file: str, cases: list[Case], macros: dict[str, bytes]
         return
     if line.startswith("let "):
         name, _, text = line[4:].partition(": ")
+        if name in macros:
+            raise ValueError("is a macro already")
         macros[name] = unescape(text, macros)
     elif line.startswith("["):
         cases.append(Case(line[1 : line.rindex("]")], file, macros))
