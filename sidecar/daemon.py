@@ -116,6 +116,7 @@ class Daemon:
         )
         self._resolver = Resolver(loop, self._resolved)
         self._answered: dict[str, asyncio.Event] = {}
+        self._wall_time = WallTime()
         self._make_telemetry(log_fd, listeners)
         store = PolicyStore(self._settings.state_dir) if self._settings.state_dir else None
         self.policies = PolicyManager(self._install, self._hub, store, also_check=missing)
@@ -204,7 +205,7 @@ class Daemon:
     # -- telemetry -----------------------------------------------------------------------------------------------
 
     def _make_telemetry(self, log_fd: int | None, others: Sequence[Callable[[Fields], None]]) -> None:
-        settings, clock = self._settings, WallTime()
+        settings, clock = self._settings, self._wall_time
         self._lines: Lines | None = None
         listeners = list(others)
         if log_fd is not None:
@@ -236,8 +237,10 @@ class Daemon:
                 report=lambda event, why: self.changes.state(event, reason=why),
             )
             self._sinks.append(self._tracing.request_finished)
+            self._metrics.is_traced = self._tracing.keeps
 
     def _make_ops(self) -> OpsServer:
+        from sidecar.ops.policy_view import policy_view
         from sidecar.ops.server import OpsServer, Sources
         from sidecar.ops.state import StateView
         from sidecar.telemetry.exposition import Exposition, Gauges
@@ -247,6 +250,8 @@ class Daemon:
             active_requests=self._active_requests,
             policy_generation=self._generation,
             events_dropped=lambda: self._hub.missed,
+            policies_rejected=lambda: self._hub.rejections,
+            retries_refused=self._retries_refused,
             loop_lag=self._lag.worst,
             spans_dropped=lambda: self._tracing.dropped if self._tracing is not None else 0,
             log_lines_dropped=lambda: self._lines.dropped if self._lines is not None else 0,
@@ -255,6 +260,7 @@ class Daemon:
             version=__version__,
             started_at=monotonic(),
             clock=monotonic,
+            wall_time=self._wall_time.now,
             not_ready=self._not_ready,
             policy_generation=self._generation,
             statuses=self._statuses,
@@ -263,7 +269,12 @@ class Daemon:
             events=self._recent,
         )
         exposition = Exposition(self._metrics, gauges)
-        sources = Sources(not_ready=self._not_ready, metrics=exposition.render, state=view.read)
+        sources = Sources(
+            not_ready=self._not_ready,
+            metrics=exposition.render,
+            state=view.read,
+            policy=lambda: policy_view(self._running().snapshot),
+        )
         return OpsServer(self._settings.ops_listen, sources, hosts=self._settings.hosts)
 
     def _statuses(self) -> list[EndpointStatus]:
@@ -280,6 +291,9 @@ class Daemon:
     def _active_requests(self) -> dict[str, int]:
         services = self._running().services
         return {name: sum(e.in_flight for e in self._ledger.endpoints(name)) for name in services}
+
+    def _retries_refused(self) -> dict[str, int]:
+        return {name: route.budget.refused for name, route in self._running().routes.items()}
 
     def _request_finished(self, record: RequestRecord) -> None:
         for sink in self._sinks:

@@ -68,3 +68,18 @@ def test_a_finished_attempt_gives_one_verdict(
     failure: Failure | None, late: bool, dropped: bool, said: Verdict
 ) -> None:
     assert verdict(failure, late=late, dropped=dropped) is said
+
+
+@pytest.mark.parametrize(
+    ("failure", "late", "said"),
+    [
+        (Failure(FailureKind.FIRST_PACKET_TIMEOUT), True, Verdict.IGNORABLE),
+        (None, True, Verdict.SUCCESS),
+        (Failure(FailureKind.RESET), True, Verdict.FAILURE),
+        (Failure(FailureKind.RESPONSE_TIMEOUT), False, Verdict.FAILURE),
+    ],
+)
+def test_where_lateness_is_for_the_limit_it_is_no_failure(
+    failure: Failure | None, late: bool, said: Verdict
+) -> None:
+    assert verdict(failure, late=late, dropped=False, lateness_counts=False) is said

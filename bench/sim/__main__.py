@@ -9,7 +9,6 @@ from time import monotonic
 from bench.sim.surge import Case, Figures, run
 
 
-
 # A server of one's own that comes back: asked once a second, and fully used soon after.
 PROBED = {"base_ejection_time": 1.0, "max_ejection_time": 1.0, "ramp": 3.0}
 

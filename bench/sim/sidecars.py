@@ -8,6 +8,7 @@ Left out: what the gate does. It lets no head and no role pass for a first packe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -16,7 +17,7 @@ from sidecar.attempt.budget import RetryBudget
 from sidecar.attempt.plan import Answer, Plan, Try, Wait
 from sidecar.demo.gpu import Phase, Token
 from sidecar.failure import Failure, FailureKind, Verdict, verdict
-from sidecar.health.events import Ejected
+from sidecar.health.events import Ejected, HealthEvent
 from sidecar.health.ledger import EndpointHealth, Ledger
 from sidecar.policy.snapshot import Snapshot
 from sidecar.route.candidates import Candidates, ServicePicker
@@ -62,7 +63,7 @@ class Sidecar:
     def time_passes(self) -> None:
         self.hear(self.ledger.advance(self.world.now))
 
-    def hear(self, events: list[object] | list[object]) -> None:
+    def hear(self, events: Sequence[HealthEvent]) -> None:
         self.ejections += [self.world.now for event in events if isinstance(event, Ejected)]
 
 
@@ -102,7 +103,8 @@ class Request:
 
     def send(self, command: Try[EndpointHealth]) -> None:
         now = self.world.now
-        self.endpoint, self.rank, self.attempt, self.began = command.endpoint, command.rank, command.number, now
+        self.endpoint, self.rank, self.attempt = command.endpoint, command.rank, command.number
+        self.began = now
         self.is_late = self.is_open = False
         self.era = self.sidecar.ledger.started(command.endpoint, now)
         if self.rank > 0:

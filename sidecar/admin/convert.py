@@ -207,6 +207,8 @@ def endpoint_message(status: EndpointStatus, moment: Moment) -> pb.Endpoint:
         consecutive_failures=status.consecutive_failures,
         ejection_multiplier=status.ejection_multiplier,
         since=moment.timestamp(status.since),
+        concurrency_limit=status.concurrency_limit,
+        ghosts=status.ghosts,
     )
 
 

@@ -120,6 +120,7 @@ class EventHub:
         self._closed = False
         self.watchers = 0
         self.missed = 0  # events and attempts that watchers were told they had missed
+        self.rejections = {"file": 0, "api": 0, "state": 0}  # policies, by where they came from
 
     @property
     def sequence(self) -> int:
@@ -154,6 +155,7 @@ class EventHub:
         self._publish(Installed(generation, source, comment))
 
     def policy_rejected(self, source: str, problems: Sequence[Problem]) -> None:
+        self.rejections[source] = self.rejections.get(source, 0) + 1
         self._publish(Rejected(source, tuple(problems)))
 
     def endpoints(self) -> list[pb.Endpoint]:

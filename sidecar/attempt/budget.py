@@ -1,7 +1,7 @@
 """Retry budget: keeps retries inside a service from becoming a storm of their own.
 
 In:      requests that begin and end, retries that are wanted and given back.
-Out:     whether one more retry may be in flight.
+Out:     whether one more retry may be in flight; how often the answer was no.
 Rule:    retries in flight stay under max(min_retry_concurrency, budget_percent of the active requests).
          A percentage alone would forbid the only retry of a quiet pod; a fixed number alone would let a
          busy one double its load. Fallbacks to another service do not spend: a surge is rescued whole.
@@ -18,13 +18,14 @@ from sidecar.policy import snapshot
 class RetryBudget:
     """Counts of one route."""
 
-    __slots__ = ("_least", "_share", "active", "retries")
+    __slots__ = ("_least", "_share", "active", "refused", "retries")
 
     def __init__(self, policy: snapshot.RetryBudget) -> None:
         self._least = policy.min_retry_concurrency
         self._share = policy.budget_percent / 100.0
         self.active = 0
         self.retries = 0
+        self.refused = 0
 
     def begin(self) -> None:
         self.active += 1
@@ -36,6 +37,7 @@ class RetryBudget:
     def try_spend(self) -> bool:
         """Takes one retry if there is room for it."""
         if self.retries >= max(self._least, self._share * self.active):
+            self.refused += 1
             return False
         self.retries += 1
         return True

@@ -260,12 +260,16 @@ class Plan(Generic[E]):
         return None
 
     def _returning_place(self, start: int, now: float) -> tuple[int, Skipped] | None:
-        """The first service that was passed over only because its return is still thinned out."""
+        """The first service passed over only because its return is thinned out, or by its adaptive limit."""
         for rank in range(start, self._chooser.count):
             picked = self._chooser.pick(rank, NOBODY, now)
-            if isinstance(picked, Skipped) and is_due(picked, now):
+            if isinstance(picked, Skipped) and (is_due(picked, now) or self._gives_way(rank, picked, now)):
                 return rank, picked
         return None
+
+    def _gives_way(self, rank: int, skipped: Skipped, now: float) -> bool:
+        """An adaptive limit does, max_concurrency does not."""
+        return skipped.reason == "overloaded" and self._chooser.due_first(rank, NOBODY, now) is not None
 
     def _enter(self, place: tuple[int, E | Skipped], reason: str, now: float) -> Try[E] | Answer:
         rank, endpoint = place

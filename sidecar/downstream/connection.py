@@ -120,7 +120,9 @@ class AppConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._choked = False
         self._listener.unsent.discard(self)
-        if self._exchange is not None:
+        if self._state is State.LEAVING:
+            self._listener.leaving.add(self, monotonic())
+        elif self._exchange is not None:
             self._exchange.resume()
         elif self._buffer:
             self._listener.loop.call_soon(self._next_request)

@@ -229,13 +229,22 @@ class Attempt:
         self.record.first_packet_at = now
         if self._exchange.stream:
             self._first.discard(self)
+            self._tell_on_time()
         self.service.idle.add(self, now)
+
+    def _tell_on_time(self) -> None:
+        """An error that came in time proves nothing."""
+        head = self.gate.head
+        if not self.record.late and head is not None and head.status < 400:
+            self._exchange.shared.ledger.on_time(self.endpoint, self.record.started_at)
 
     def _open(self) -> None:
         now = monotonic()
         record, gate = self.record, self.gate
         if record.first_packet_at is None:
             record.first_packet_at = now
+            if self._exchange.stream:
+                self._tell_on_time()
         if gate.reader is not None and gate.reader.content:
             record.first_content_at = now
         self._first.discard(self)
@@ -269,6 +278,7 @@ class Attempt:
             self._gate_result(self.gate.error())  # a failing status says more than its lateness
         else:
             self.record.late = True
+            self._exchange.shared.ledger.late(self.endpoint, self.record.started_at, now)
             self._exchange.attempt_late(self, now)
 
     @guarded
@@ -341,9 +351,13 @@ class Attempt:
         record.failure = failure
         if failure is not None and failure.kind is FailureKind.FIRST_PACKET_TIMEOUT:
             record.late = True
-        said = verdict(failure, late=record.late, dropped=record.dropped)
+        limited = self.endpoint.limit is not None
+        said = verdict(failure, late=record.late, dropped=record.dropped, lateness_counts=not limited)
         retry_after = failure.retry_after if failure is not None else None
-        events = shared.ledger.finished(self.endpoint, said, now, retry_after, self._era)
+        cut = failure is not None and failure.kind is FailureKind.FIRST_PACKET_TIMEOUT
+        events = shared.ledger.finished(
+            self.endpoint, said, now, retry_after, self._era, began=record.started_at, cut=cut
+        )
         if events:
             shared.health_events(events)
         shared.attempt_finished(self._exchange.record, record)

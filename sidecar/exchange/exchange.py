@@ -322,7 +322,7 @@ class Exchange:
         head = gate.head
         assert head is not None
         if self._head.method == "HEAD" or head.status in (204, 304):
-            length = head.content_length
+            length = None if head.status == 204 else head.content_length  # 204 must not bear one (9110 8.6)
             field = b"" if length is None else b"content-length: %d\r\n" % length
             body = b""
         else:

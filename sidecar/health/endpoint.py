@@ -94,7 +94,14 @@ class EndpointHealth:
         "state",
     )
 
-    def __init__(self, key: EndpointKey, policy: PassiveHealth, traffic: Traffic, now: float) -> None:
+    def __init__(
+        self,
+        key: EndpointKey,
+        policy: PassiveHealth,
+        traffic: Traffic,
+        now: float,
+        limit: Limit | None = None,
+    ) -> None:
         self.key = key
         self.in_flight = 0
         self.state = State.AVAILABLE
@@ -102,7 +109,7 @@ class EndpointHealth:
         self.era = 0
         self.passive = Outlier(policy, now)
         self.probe = ProbeVerdict()
-        self.limit: Limit | None = None
+        self.limit = limit
         self.ejection: Absence | None = None
         self.cooling: Absence | None = None
         self.on_probation = False

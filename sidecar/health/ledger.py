@@ -18,8 +18,7 @@ Rules:   - Return: by timer, into a probation of `probation_requests` attempts (
            keeps k; when `enforce` changes, what was decided under the other setting is dropped.
          - An operator's ejection is enforced and unlimited, and ends through probation like any other;
            a restore puts the endpoint back as if it were new, failed probes forgotten too.
-         - A service with an adaptive limit (sidecar.health.limit) is judged by it for late first packets, and
-           by passive health for everything else; a limit changes no state and ejects nobody.
+         - An adaptive limit (sidecar.health.limit) takes late first packets from passive health. It ejects nobody.
          - A policy change keeps everything else of an endpoint that stays; an ejection keeps its end.
 """
 
@@ -91,8 +90,8 @@ class Ledger:
         events += [self._remove(old, now) for old in group.listed if old.key not in kept]
         for key in keys:
             if key not in self._by_key:
-                self._by_key[key] = EndpointHealth(key, group.policy, self._traffic, now)
-                self._by_key[key].limit = group.limit_for(None, self._rng)
+                limit = group.limit_for(None, self._rng)
+                self._by_key[key] = EndpointHealth(key, group.policy, self._traffic, now, limit)
                 events.append(EndpointAdded(key))
         group.listed = tuple(self._by_key[key] for key in keys)
         return self._told(group, events)
@@ -120,7 +119,7 @@ class Ledger:
             endpoint.limit.on_time(began, endpoint.in_flight)
 
     def late(self, endpoint: EndpointHealth, began: float, now: float) -> None:
-        """The first packet of a stream that began then is late, whether it is given up for it or not."""
+        """It is late, whether the attempt is given up for it or not."""
         if endpoint.limit is not None:
             endpoint.limit.late(began, endpoint.in_flight, now)
 
@@ -135,15 +134,13 @@ class Ledger:
         began: float | None = None,
         cut: bool = False,
     ) -> list[HealthEvent]:
-        """An attempt ended; `cut`: because its first packet was late. Without its `era` it is taken for one of
-        the present."""
+        """An attempt ended; `cut`: given up as late. Without its `era` it is taken for one of the present."""
         assert endpoint.in_flight > 0, f"{endpoint.key} has no attempt in flight"
         endpoint.in_flight -= 1
-        if endpoint.limit is not None:
-            if cut:
-                endpoint.limit.gave_up(now)
-            elif verdict is Verdict.SUCCESS and began is not None:
-                endpoint.limit.lasted(now - began)
+        if cut and endpoint.limit is not None:
+            endpoint.limit.gave_up(now)
+        elif began is not None and verdict is Verdict.SUCCESS and endpoint.limit is not None:
+            endpoint.limit.lasted(now - began)
         events: list[HealthEvent] = []
         if endpoint.state is State.REMOVED:
             return events
@@ -191,8 +188,7 @@ class Ledger:
         endpoint.cooling = None
         endpoint.bring_back("manual", now, ramp=False)
         endpoint.passive.forget(now)
-        if endpoint.limit is not None:
-            endpoint.limit.forget()
+        endpoint.limit = self._group_of(endpoint).limit_for(None, self._rng)
         return self._told(self._group_of(endpoint), events)
 
     # What time brings.

@@ -14,7 +14,8 @@ from sidecar.health.endpoint import IN_ROTATION, EndpointHealth, State
 class EndpointStatus:
     """One endpoint.
 
-    available           may be picked now; a ramping one is, whatever its share
+    available           may be picked now; a ramping one is, whatever its share, and one at its adaptive limit
+                        too, with the reason `overloaded`
     until               end of the ejection, the cooling or the ramp; None: no such end is known
     requests, failures  over the window
     concurrency_limit   adaptive, at this moment; None: there is none
@@ -34,12 +35,12 @@ class EndpointStatus:
     consecutive_failures: int
     ejection_multiplier: int
     since: float
-    concurrency_limit: float | None
-    ghosts: int
+    concurrency_limit: float | None = None
+    ghosts: int = 0
 
 
 def status_of(endpoint: EndpointHealth, now: float) -> EndpointStatus:
-    reason, until = _reason_and_end(endpoint)
+    reason, until = _reason_and_end(endpoint, now)
     window = endpoint.passive.window
     window.roll(now)
     return EndpointStatus(
@@ -62,7 +63,7 @@ def status_of(endpoint: EndpointHealth, now: float) -> EndpointStatus:
     )
 
 
-def _reason_and_end(endpoint: EndpointHealth) -> tuple[str, float | None]:
+def _reason_and_end(endpoint: EndpointHealth, now: float) -> tuple[str, float | None]:
     match endpoint.state:
         case State.EJECTED if endpoint.ejection is not None:
             return endpoint.ejection.reason, endpoint.ejection.until
@@ -75,4 +76,4 @@ def _reason_and_end(endpoint: EndpointHealth) -> tuple[str, float | None]:
         case State.RAMP if endpoint.ramp_from is not None:
             return endpoint.return_reason, endpoint.ramp_from + endpoint.passive.policy.ramp
         case _:
-            return "", None
+            return "overloaded" if endpoint.overloaded(now) else "", None

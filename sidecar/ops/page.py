@@ -19,7 +19,10 @@ def _asset(name: str, content_type: str) -> Asset:
 
 ASSETS = {
     "/": _asset("page.html", "text/html; charset=utf-8"),
-    "/app.js": _asset("app.js", "text/javascript; charset=utf-8"),
+    **{
+        f"/{name}.js": _asset(f"{name}.js", "text/javascript; charset=utf-8")
+        for name in ("app", "build", "charts", "policy", "services", "words")
+    },
     "/app.css": _asset("app.css", "text/css; charset=utf-8"),
     "/icon.svg": _asset("icon.svg", "image/svg+xml"),
 }

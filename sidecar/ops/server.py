@@ -1,4 +1,4 @@
-"""The ops server: a live page, /metrics, /livez, /readyz and /api/state over plain HTTP.
+"""The ops server: a live page, what it reads (/api/state, /api/policy), /metrics, /livez, /readyz over plain HTTP.
 
 In:      addresses; callables that are asked at each request.
 Out:     answers. An address that is not loopback (the kubelet and Prometheus come to the pod's IP) serves
@@ -35,6 +35,7 @@ class Sources:
     not_ready: Callable[[], str | None]  # why no request should come now; None: ready
     metrics: Callable[[str], tuple[bytes, str]]  # Accept field -> body, content type
     state: Callable[[], Mapping[str, object]]
+    policy: Callable[[], Mapping[str, object]]
 
 
 class OpsServer:
@@ -127,8 +128,14 @@ class OpsServer:
 
     def _local_answer(self, path: str) -> Answer:
         if path == "/api/state":
-            body = json.dumps(self._sources.state(), separators=(",", ":"), default=str)
-            return Answer(200, body.encode(), "application/json")
+            return _data(self._sources.state())
+        if path == "/api/policy":
+            return _data(self._sources.policy())
         if (asset := page.ASSETS.get(path)) is not None:
             return Answer(200, asset.body, asset.content_type)
         return plain(404, "not found")
+
+
+def _data(found: Mapping[str, object]) -> Answer:
+    body = json.dumps(found, separators=(",", ":"), default=str)
+    return Answer(200, body.encode(), "application/json")

@@ -65,6 +65,7 @@ class StateView:
     version: str
     started_at: float
     clock: Callable[[], float]
+    wall_time: Callable[[], str]  # RFC 3339, as the events bear it
     not_ready: Callable[[], str | None]
     policy_generation: Callable[[], int]
     statuses: Callable[[], Sequence[EndpointStatus]]
@@ -76,6 +77,7 @@ class StateView:
         now = self.clock()
         return {
             "version": self.version,
+            "time": self.wall_time(),
             "uptime_seconds": round(now - self.started_at, 1),
             "not_ready": self.not_ready(),
             "policy_generation": self.policy_generation(),

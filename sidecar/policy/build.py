@@ -19,6 +19,7 @@ from sidecar.policy.rules import Kind, field_of, items_of, rule_of, value_of
 from sidecar.policy.service_rules import credential_header
 from sidecar.policy.snapshot import (
     ActiveHealth,
+    AdaptiveConcurrency,
     Credential,
     Limits,
     PassiveHealth,
@@ -51,7 +52,8 @@ DEFAULT_FALLBACK_ON = frozenset(items_of(policy_pb2.Route(), "fallback_on"))
 
 
 def build_snapshot(policy: policy_pb2.Policy, generation: int) -> Snapshot:
-    services = {service.name: _service(service) for service in policy.services}
+    left = {name for route in policy.routes for name in route.services[:-1]}  # there is somewhere else to go
+    services = {s.name: _service(s, adaptive=s.name in left) for s in policy.services}
     routes = tuple(_route(route, place) for place, route in enumerate(policy.routes))
     return Snapshot(generation, MappingProxyType(services), routes)
 
@@ -100,7 +102,8 @@ def build_tls(tls: policy_pb2.UpstreamTls) -> Tls:
     )
 
 
-def _service(service: policy_pb2.Service) -> Service:
+def _service(service: policy_pb2.Service, *, adaptive: bool) -> Service:
+    """`adaptive`: whether its concurrency is adaptive if it does not say."""
     return Service(
         name=service.name,
         url=syntax.parse_url(service.url),
@@ -124,7 +127,14 @@ def _service(service: policy_pb2.Service) -> Service:
         active_health=_active(service.active_health) if service.HasField("active_health") else None,
         load_balancing=_text(service, "load_balancing"),
         max_concurrency=service.max_concurrency or None,
+        adaptive_concurrency=_adaptive(service.adaptive_concurrency, adaptive),
     )
+
+
+def _adaptive(written: policy_pb2.AdaptiveConcurrency, default: bool) -> AdaptiveConcurrency | None:
+    if not (written.enabled if written.HasField("enabled") else default):
+        return None
+    return AdaptiveConcurrency(cancels=_flag(written, "server_cancels"))
 
 
 def _credential(credential: policy_pb2.Credential) -> Credential:

@@ -36,11 +36,6 @@ def check_service(service: Service, path: str, report: Report, *, hidden_ok: boo
         _check_passive(service.passive_health, f"{path}.passive_health", report)
     if service.HasField("active_health"):
         _check_active(service.active_health, f"{path}.active_health", report)
-    if service.adaptive_concurrency.enabled:
-        report.problem(
-            f"{path}.adaptive_concurrency.enabled",
-            "is not available in this version; expected false, or no such key",
-        )
 
 
 def credential_header(credential: Credential) -> str:

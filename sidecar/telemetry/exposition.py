@@ -1,7 +1,7 @@
 """What /metrics answers: the counts of Metrics and the gauges of the moment, as Prometheus or OpenMetrics text.
 
 In:      Metrics; a Gauges full of callables that are asked at each scrape; the Accept field of the scraper.
-Out:     (body, content type).
+Out:     (body, content type). Exemplars are in OpenMetrics only: the plain text has no place for them.
 Note:    the only module that imports prometheus_client, so import it only when ops is on.
 """
 
@@ -22,9 +22,10 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar as Shown
 from prometheus_client.utils import floatToGoString
 
-from sidecar.telemetry.metrics import Counter, Histograms, Metrics
+from sidecar.telemetry.metrics import Exemplar, Histograms, Labels, Metrics
 
 
 class Status(Protocol):
@@ -36,6 +37,8 @@ class Status(Protocol):
     def endpoint(self) -> str: ...
     @property
     def available(self) -> bool: ...
+    @property
+    def concurrency_limit(self) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Gauges:
     policy_generation: Callable[[], int]
     events_dropped: Callable[[], int]
     loop_lag: Callable[[], float]
+    policies_rejected: Callable[[], Mapping[str, int]] = dict  # by where they came from
+    retries_refused: Callable[[], Mapping[str, int]] = dict  # by route, every route that there is
     spans_dropped: Callable[[], int] = lambda: 0
     log_lines_dropped: Callable[[], int] = lambda: 0
 
@@ -106,6 +111,25 @@ class Exposition(Collector):
             ("service", "model", "kind"),
             m.tokens,
         )
+        refused = g.retries_refused()
+        yield _counter(
+            "sidecar_requests_exhausted",
+            "Requests that ended with an error because nothing was left to try.",
+            ("route",),
+            {**dict.fromkeys(((route,) for route in refused), 0), **m.exhausted},
+        )
+        yield _counter(
+            "sidecar_retries_refused",
+            "Times the retry budget of a route had no room for another retry.",
+            ("route",),
+            {(route,): count for route, count in refused.items()},
+        )
+        yield _counter(
+            "sidecar_policy_rejected",
+            "Policies that were refused, by where they came from: file, api or state.",
+            ("source",),
+            {(source,): count for source, count in g.policies_rejected().items()},
+        )
         yield CounterMetricFamily(
             "sidecar_events_dropped",
             "Health events that a watcher missed because it read too slowly.",
@@ -137,6 +161,12 @@ class Exposition(Collector):
             m.first_content,
         )
         yield _histogram(
+            "sidecar_app_first_packet_seconds",
+            "From the first byte of a request to the first packet its app got, every attempt before included.",
+            "route",
+            m.app_first_packet,
+        )
+        yield _histogram(
             "sidecar_request_seconds",
             "From the first byte of a request to the last of its answer, every attempt included.",
             "route",
@@ -150,9 +180,17 @@ class Exposition(Collector):
             "1 if the endpoint may be picked now, else 0.",
             labels=("service", "endpoint"),
         )
+        limit = GaugeMetricFamily(
+            "sidecar_concurrency_limit",
+            "Requests that may be in flight at the endpoint at present, by adaptive_concurrency.",
+            labels=("service", "endpoint"),
+        )
         for status in g.statuses():
             available.add_metric((status.service, status.endpoint), float(status.available))
+            if status.concurrency_limit is not None:
+                limit.add_metric((status.service, status.endpoint), status.concurrency_limit)
         yield available
+        yield limit
         active = GaugeMetricFamily(
             "sidecar_active_requests", "Requests in flight at the service.", labels=("service",)
         )
@@ -169,7 +207,7 @@ class Exposition(Collector):
         )
 
 
-def _counter(name: str, text: str, labels: Sequence[str], counts: Counter) -> Metric:
+def _counter(name: str, text: str, labels: Sequence[str], counts: Mapping[Labels, int]) -> Metric:
     family = CounterMetricFamily(name, text, labels=labels)
     for values, count in counts.items():
         family.add_metric(values, count)
@@ -180,9 +218,20 @@ def _histogram(name: str, text: str, label: str, histograms: Histograms) -> Metr
     family = HistogramMetricFamily(name, text, labels=(label,))
     for value, histogram in histograms.items():
         bounds = [*map(floatToGoString, histogram.bounds), "+Inf"]
-        buckets = list(zip(bounds, accumulate(histogram.counts), strict=True))
-        family.add_metric((value,), buckets, histogram.sum)
+        exemplars = map(histogram.exemplars.get, range(len(bounds)))
+        family.add_metric(
+            (value,), list(map(_bucket, bounds, accumulate(histogram.counts), exemplars)), histogram.sum
+        )
     return family
+
+
+def _bucket(
+    bound: str, count: int, exemplar: Exemplar | None
+) -> tuple[str, float] | tuple[str, float, Shown]:
+    if exemplar is None:
+        return bound, count
+    ids = {"trace_id": f"{exemplar.trace_id:032x}", "span_id": f"{exemplar.span_id:016x}"}
+    return bound, count, Shown(ids, exemplar.value, exemplar.at)
 
 
 def _accepts_openmetrics(accept: str) -> bool:

@@ -1,18 +1,22 @@
 """Metrics: counts of what happened, as plain ints in dicts, ready to be read at a scrape.
 
 In:      finished requests (Sink) and health events, on the loop.
-Out:     the attributes of Metrics; sidecar.telemetry.exposition turns them into text.
+Out:     the attributes of Metrics; sidecar.telemetry.exposition turns them into text. Where requests are traced,
+         each bucket of a histogram remembers the newest trace in it: a slow bucket leads to a slow request.
 Units:   histograms are in seconds.
 Limits:  label values are bounded: at most MAX_SERIES label sets a metric and MAX_MODELS models, the rest is
          counted under `other`. Series of an endpoint that has left are forgotten.
-Cost:    about 2 µs a request with one attempt; nothing is formatted before a scrape.
+Cost:    about 2 µs a request with one attempt, 1 more where its trace is kept; nothing is formatted before
+         a scrape.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+from sidecar.failure import FailureKind, blames_endpoint
 from sidecar.health.events import Ejected, EndpointRemoved, HealthEvent
 from sidecar.record import AttemptRecord, RequestRecord
 from sidecar.terms import EndpointKey
@@ -47,6 +51,11 @@ FIRST_PACKET_BOUNDS = (
 # A whole answer may take minutes; `total` is ten by default.
 REQUEST_BOUNDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 
+# Beside what a service is to blame for: why a request may end with an error that is not the app's own fault.
+_EXHAUSTING = frozenset(
+    (FailureKind.AUTH, FailureKind.OVERLOADED, FailureKind.UNHEALTHY, FailureKind.DEADLINE_EXCEEDED)
+)
+
 Labels = tuple[str, ...]
 
 
@@ -69,19 +78,32 @@ class Counter(dict[Labels, int]):
             self[others] = self.get(others, 0) + count
 
 
-class Histogram:
-    """Counts per bucket (not cumulative; the last is +Inf) and their sum."""
+class Exemplar(NamedTuple):
+    """One of the values in a bucket, and the span it is of."""
 
-    __slots__ = ("bounds", "counts", "sum")
+    trace_id: int
+    span_id: int
+    value: float
+    at: float  # Unix time, seconds
+
+
+class Histogram:
+    """Counts per bucket (not cumulative; the last is +Inf), the newest exemplar of each, and the sum of values."""
+
+    __slots__ = ("bounds", "counts", "exemplars", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
+        self.exemplars: dict[int, Exemplar] = {}  # by the place of the bucket
         self.sum = 0.0
 
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
+    def observe(self, value: float, exemplar: Exemplar | None = None) -> None:
+        place = bisect_left(self.bounds, value)
+        self.counts[place] += 1
         self.sum += value
+        if exemplar is not None:
+            self.exemplars[place] = exemplar
 
 
 class Histograms(dict[str, Histogram]):
@@ -104,17 +126,20 @@ class Histograms(dict[str, Histogram]):
 
 
 class Metrics:
-    """A sink of requests and health events."""
+    """A sink of requests and health events. `is_traced` tells whose trace can be looked up; None: nobody's."""
 
     def __init__(self, *, max_series: int = MAX_SERIES, max_models: int = MAX_MODELS) -> None:
         self.requests = Counter(max_series)  # route, service, code
         self.attempts = Counter(max_series)  # service, endpoint, outcome
         self.fallbacks = Counter(max_series)  # from, to, reason
         self.ejections = Counter(max_series)  # service, endpoint, reason
+        self.exhausted = Counter(max_series)  # route
         self.tokens = Counter(max_series)  # service, model, kind
         self.first_packet = Histograms(FIRST_PACKET_BOUNDS, max_series)
         self.first_content = Histograms(FIRST_PACKET_BOUNDS, max_series)
+        self.app_first_packet = Histograms(FIRST_PACKET_BOUNDS, max_series)
         self.request_time = Histograms(REQUEST_BOUNDS, max_series)
+        self.is_traced: Callable[[RequestRecord], bool] | None = None
         self._models: set[str] = set()
         self._max_models = max_models
 
@@ -122,10 +147,14 @@ class Metrics:
         failure = record.failure
         code = str(record.status) if failure is None else failure.code
         self.requests.add((record.route, record.service, code))
+        traced = self.is_traced is not None and self.is_traced(record)
         if record.ended_at is not None:
-            self.request_time[record.route].observe(record.ended_at - record.started_at)
+            time = record.ended_at - record.started_at
+            exemplar = _exemplar(record, record.span_id, time, record.ended_at) if traced else None
+            self.request_time[record.route].observe(time, exemplar)
         for attempt in record.attempts:
-            self._attempt_finished(attempt)
+            self._attempt_finished(record, attempt, traced=traced)
+        self._count_for_the_app(record, traced=traced)
         if record.prompt_tokens is not None or record.completion_tokens is not None:
             self._count_tokens(record)
 
@@ -137,15 +166,28 @@ class Metrics:
             elif isinstance(event, EndpointRemoved):
                 self._forget(event.key)
 
-    def _attempt_finished(self, attempt: AttemptRecord) -> None:
+    def _attempt_finished(self, record: RequestRecord, attempt: AttemptRecord, *, traced: bool) -> None:
         service = attempt.service
         self.attempts.add((service, attempt.endpoint, attempt.outcome))
-        if attempt.first_packet_at is not None:
-            self.first_packet[service].observe(attempt.first_packet_at - attempt.started_at)
+        if (at := attempt.first_packet_at) is not None:
+            time = at - attempt.started_at
+            exemplar = _exemplar(record, attempt.span_id, time, at) if traced else None
+            self.first_packet[service].observe(time, exemplar)
         if attempt.first_content_at is not None:
             self.first_content[service].observe(attempt.first_content_at - attempt.started_at)
         if attempt.fallback_from is not None:
             self.fallbacks.add((attempt.fallback_from, service, attempt.reason or ""))
+
+    def _count_for_the_app(self, record: RequestRecord, *, traced: bool) -> None:
+        """What the attempts together were to the app."""
+        if _nothing_was_left(record):
+            self.exhausted.add((record.route,))
+        elif record.attempts and 0 < record.status < 400:  # the last attempt was committed
+            at = record.attempts[-1].first_packet_at
+            if at is not None:
+                time = at - record.started_at
+                exemplar = _exemplar(record, record.span_id, time, at) if traced else None
+                self.app_first_packet[record.route].observe(time, exemplar)
 
     def _count_tokens(self, record: RequestRecord) -> None:
         model = self._bounded_model(record)
@@ -169,3 +211,15 @@ class Metrics:
         for counter in (self.attempts, self.ejections):
             for labels in [labels for labels in counter if labels[:2] == key]:
                 del counter[labels]
+
+
+def _exemplar(record: RequestRecord, span_id: int, value: float, at: float) -> Exemplar:
+    return Exemplar(record.trace_id, span_id, value, record.started_wall / 1e9 + at - record.started_at)
+
+
+def _nothing_was_left(record: RequestRecord) -> bool:
+    """The app got an error, the last service's or ours, that another candidate might have spared it."""
+    failure = record.failure
+    if failure is None or record.status < 400:  # below: the answer had begun, and broke
+        return False
+    return failure.kind in _EXHAUSTING or blames_endpoint(failure)

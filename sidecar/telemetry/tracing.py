@@ -73,8 +73,12 @@ class Tracing:
         """The SDK is imported in the thread: the data path does not wait for it."""
         self._thread.start()
 
+    def keeps(self, record: RequestRecord) -> bool:
+        """Whether this request leaves a trace."""
+        return is_kept(record, self._ratio)
+
     def request_finished(self, record: RequestRecord) -> None:
-        if not is_kept(record, self._ratio):
+        if not self.keeps(record):
             return
         if len(self._queue) >= self._capacity:
             self._refused += 1

@@ -14,6 +14,7 @@ from sidecar.admin.convert import Clock
 from sidecar.admin.hub import EventHub
 from sidecar.failure import Failure, FailureKind
 from sidecar.health.events import EndpointAdded, ProbeChanged, Returned, ServiceRecovered
+from sidecar.policy.problems import Problem
 from sidecar.record import AttemptRecord, RequestRecord
 from tests.admin.parts import A, B, HandClock, run, take
 
@@ -396,3 +397,11 @@ async def _random_story(steps: list[Step]) -> tuple[list[pb.HealthEvent], int, i
                 await reader.read(count)
     await reader.read(10_000)
     return reader.got, attempts, hub.sequence
+
+
+def test_refused_policies_are_counted_by_where_they_came_from() -> None:
+    """Nobody reads the answer to a file: the count is what an alert sees. It begins at 0 for each source."""
+    hub = a_hub()
+    for source in ("file", "api", "file"):
+        hub.policy_rejected(source, [Problem("policy.routes", "expected at least one")])
+    assert hub.rejections == {"file": 2, "api": 1, "state": 0}

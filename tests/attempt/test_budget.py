@@ -55,6 +55,13 @@ def test_room_shrinks_with_the_requests_that_end() -> None:
     assert not budget.try_spend()
 
 
+def test_refusals_are_counted() -> None:
+    """A budget that is spent all the time is too small, or the service is down: either way somebody should know."""
+    budget = a_budget(0.0, 1)
+    assert [budget.try_spend() for _ in range(3)] == [True, False, False]
+    assert budget.refused == 2
+
+
 def test_giving_back_what_was_not_taken_is_a_bug() -> None:
     """A count below zero would let retries through for ever."""
     with pytest.raises(AssertionError):

@@ -342,6 +342,50 @@ def test_a_full_primary_is_passed_over_without_waiting() -> None:
     )  # fmt: skip
 
 
+def test_a_primary_at_its_adaptive_limit_is_passed_over_without_waiting() -> None:
+    """What it cannot answer in time another service can."""
+    (
+        Script(own="a", vendor="v")
+        .at(0.0, changed("own/a", limited=True)).expect()
+        .at(0.0, begin).expect("try 1 vendor/v for overloaded after own")
+        .over()
+    )  # fmt: skip
+
+
+def test_an_adaptive_limit_gives_way_when_there_is_nowhere_else_to_go() -> None:
+    """A late answer is better than none. Whoever wants requests to be refused writes max_concurrency."""
+    (
+        Script(own="a", vendor="v")
+        .at(0.0, changed("own/a", limited=True)).expect()
+        .at(0.0, changed("vendor/v", until=30)).expect()
+        .at(0.0, begin).expect("try 1 own/a")
+        .at(0.2, late).expect()  # and nobody is better still
+        .over()
+    )  # fmt: skip
+
+
+def test_a_fallback_at_its_adaptive_limit_takes_a_request_that_would_be_lost() -> None:
+    """The one before it has failed already."""
+    (
+        Script(own="a", vendor="v")
+        .at(0.0, changed("vendor/v", limited=True)).expect()
+        .at(0.0, begin).expect("try 1 own/a")
+        .at(0.1, failed("bad_response")).expect("try 2 vendor/v for bad_response after own")
+        .over()
+    )  # fmt: skip
+
+
+def test_a_late_primary_is_kept_to_while_the_fallback_is_at_its_adaptive_limit() -> None:
+    """It may still answer first; a second request would only make the fallback late as well."""
+    (
+        Script(own="a", vendor="v")
+        .at(0.0, changed("vendor/v", limited=True)).expect()
+        .at(0.0, begin).expect("try 1 own/a")
+        .at(0.2, late).expect()
+        .over()
+    )  # fmt: skip
+
+
 def test_a_service_without_an_address_is_passed_over() -> None:
     """Its name resolves to nothing at the moment."""
     Script(own="", vendor="v").at(0.0, begin).expect("try 1 vendor/v for no_endpoint after own").over()

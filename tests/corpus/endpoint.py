@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from .cases import Bytes, Marker, Step
 
 PAUSE = 0.02
+PATIENCE = 5.0
 PLAIN = b'{"ok":true}'
 
 
@@ -46,7 +47,7 @@ class Endpoint:
         self._plain = plain
         self._steps: deque[Step] = deque()
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._connections = 0
         self.address = ""
         self.received: list[Got] = []
@@ -65,6 +66,13 @@ class Endpoint:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def hang_up(self) -> None:
+        """Ends the idle connections and waits until the sidecar has noticed."""
+        for writer in self._tasks.values():
+            writer.write_eof()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=PATIENCE)
+
     def play(self, steps: Sequence[Step]) -> None:
         """What the next requests are answered with; what was received before is forgotten."""
         self._steps = deque(step for step in steps if isinstance(step, Marker) or step.by == "<")
@@ -80,7 +88,7 @@ class Endpoint:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        self._tasks[task] = writer
         number, self._connections = self._connections, self._connections + 1
         got: Got | None = None
         try:
@@ -94,13 +102,14 @@ class Endpoint:
                 if not early:
                     await self._answer(got, reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
+            self._steps.clear()
             self.played.set()
             if got is not None:
                 got.hung_up.set()
         except asyncio.CancelledError:
             pass
         finally:
-            self._tasks.discard(task)
+            del self._tasks[task]
             writer.close()
 
     def _begins_with(self, word: str) -> bool:
@@ -121,19 +130,16 @@ class Endpoint:
         while self._steps:
             step = self._steps.popleft()
             if isinstance(step, Bytes):
-                writer.write(step.data)
-                await writer.drain()
+                await _write(writer, step.data)
             elif step.word == "next request":
-                return
-            elif await self._mark(step.word, got, reader, writer):
                 break
-        if not self._steps:
-            self.played.set()
+            else:
+                await self._mark(step.word, got, reader, writer)
+        self.played.set()
 
     async def _mark(
         self, word: str, got: Got | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> bool:
-        """Whether the connection is over."""
+    ) -> None:
         match word.split():
             case ["pause"]:
                 await asyncio.sleep(PAUSE)
@@ -149,22 +155,18 @@ class Endpoint:
                 if got is not None:
                     got.hung_up.set()
                 writer.close()
-                return True
             case ["close"]:
                 writer.close()
-                return True
             case ["reset"]:
                 linger_no_more(writer)
-                return True
             case _:
                 raise AssertionError(f"no marker of an endpoint: {word}")
-        return False
 
     async def _drip(self, writer: asyncio.StreamWriter) -> None:
         step = self._steps.popleft()
         assert isinstance(step, Bytes)
         for at in range(len(step.data)):
-            writer.write(step.data[at : at + 1])
+            await _write(writer, step.data[at : at + 1])
             await asyncio.sleep(0)
 
     # -- reading -----------------------------------------------------------------------------------------------
@@ -185,6 +187,13 @@ class Endpoint:
         lengths = [int(value) for name, value in got.fields if name.lower() == "content-length"]
         got.body = await reader.readexactly(lengths[0] if lengths else 0)
         self.raw += got.body
+
+
+async def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+    if writer.is_closing():
+        raise ConnectionResetError("the sidecar has hung up")
+    writer.write(data)
+    await writer.drain()
 
 
 def linger_no_more(writer: asyncio.StreamWriter) -> None:

@@ -18,10 +18,9 @@ from sidecar.daemon import Daemon
 from sidecar.policy import load
 from sidecar.record import RequestRecord
 
-from .endpoint import Endpoint
+from .endpoint import PATIENCE, Endpoint
 
 T = TypeVar("T")
-PATIENCE = 10.0
 TRANSPORTS = ("unix", "tcp")
 
 

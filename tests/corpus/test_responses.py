@@ -19,6 +19,7 @@ Keys of a case, beside its steps:
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ from sidecar.record import RequestRecord
 
 from .cases import Bytes, Case, Marker, Step, read_cases
 from .endpoint import Endpoint
-from .stage import TRANSPORTS, Answer, App, Stage
+from .stage import PATIENCE, TRANSPORTS, Answer, App, Stage
 
 CASES = read_cases("responses")
 FALLBACK = b'{"from":"the fallback"}'
@@ -138,8 +139,11 @@ def test_httptools_reads_what_the_app_receives(case: Case) -> None:
     except httptools.HttpParserError:
         assert case.fact("httptools") == "refuses it"
         return
+    if case.fact("httptools") == "reads on":
+        return  # it takes what follows an answer for more of its body
     assert not case.fact("httptools")
-    assert (opinion.statuses[-1], opinion.body) == (int(case.fact("app").split()[0]), body_of(case))
+    status, body = next(answer for answer in opinion.answers if answer[0] >= 200)
+    assert (status, body) == (int(case.fact("app").split()[0]), body_of(case))
 
 
 def test_there_are_enough_cases_and_each_has_a_name_of_its_own_and_a_source() -> None:
@@ -154,18 +158,18 @@ def body_of(case: Case) -> bytes:
 
 
 class Opinion:
-    """What httptools hears; interim responses are statuses before the last."""
+    """What httptools hears: each response, the interim ones too, with its body."""
 
     def __init__(self) -> None:
         self.parser = httptools.HttpResponseParser(self)
-        self.statuses: list[int] = []
-        self.body = b""
+        self.answers: list[tuple[int, bytes]] = []
 
     def on_headers_complete(self) -> None:
-        self.statuses.append(self.parser.get_status_code())
+        self.answers.append((self.parser.get_status_code(), b""))
 
     def on_body(self, body: bytes) -> None:
-        self.body += body
+        status, before = self.answers[-1]
+        self.answers[-1] = (status, before + body)
 
 
 class Performance:
@@ -182,11 +186,12 @@ class Performance:
 
     async def perform(self) -> None:
         records = self._play.stage.records
+        await self._endpoint.hang_up()
         records.clear()
         self._endpoint.play(self._steps)
         method, path, body = ASKS[self._ask]
         answer = await self._request(method, path, body)
-        await self._endpoint.played.wait()
+        await asyncio.wait_for(self._endpoint.played.wait(), PATIENCE)
         self._check_answer(answer)
         (record,) = records
         self._check_record(record)

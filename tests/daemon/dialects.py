@@ -62,7 +62,7 @@ def _data(event: Event) -> bytes:
 
 
 def _named(event: Event) -> bytes:
-    return b"event: " + event["type"].encode() + b"\n" + _data(event)
+    return f"event: {event['type']}\n".encode() + _data(event)
 
 
 def _completion(text: str, finish: str | None = None) -> bytes:
@@ -152,7 +152,7 @@ def _delta(text: str) -> bytes:
     return _named({"type": "content_block_delta", "index": 0, "delta": delta})
 
 
-_MESSAGE = {
+_MESSAGE: Event = {
     "id": "msg_1",
     "type": "message",
     "role": "assistant",

@@ -8,8 +8,10 @@ Out:     tellers: each asks for a stream and says the whole text of the answer, 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import anthropic
@@ -21,32 +23,53 @@ from sidecar.daemon import Daemon
 from .dialects import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Dialect
 
 HELLO: Any = [{"role": "user", "content": "hi"}]
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading the system's certificates takes longer than a test
 ERRORS = (openai.APIError, anthropic.APIError)
 
 
-class Apps(NamedTuple):
-    """One client of each SDK."""
+class Apps:
+    """One client of each SDK, made when it is first asked for."""
 
-    openai: openai.AsyncOpenAI
-    anthropic: anthropic.AsyncAnthropic
-    blocking_openai: openai.OpenAI
-    blocking_anthropic: anthropic.Anthropic
+    def __init__(self, address: str, **settings: Any) -> None:
+        self._url = f"http://{address}"
+        self._settings: dict[str, Any] = {"api_key": "k", "max_retries": 0, **settings}
+
+    @cached_property
+    def openai_sdk(self) -> openai.AsyncOpenAI:
+        client = openai.DefaultAsyncHttpxClient(verify=NO_TLS)
+        return openai.AsyncOpenAI(base_url=f"{self._url}/v1", **{"http_client": client, **self._settings})
+
+    @cached_property
+    def anthropic_sdk(self) -> anthropic.AsyncAnthropic:
+        client = anthropic.DefaultAsyncHttpxClient(verify=NO_TLS)
+        return anthropic.AsyncAnthropic(base_url=self._url, **{"http_client": client, **self._settings})
+
+    @cached_property
+    def blocking_openai(self) -> openai.OpenAI:
+        client = openai.DefaultHttpxClient(verify=NO_TLS)
+        return openai.OpenAI(base_url=f"{self._url}/v1", **{"http_client": client, **self._settings})
+
+    @cached_property
+    def blocking_anthropic(self) -> anthropic.Anthropic:
+        client = anthropic.DefaultHttpxClient(verify=NO_TLS)
+        return anthropic.Anthropic(base_url=self._url, **{"http_client": client, **self._settings})
+
+    async def close(self) -> None:
+        for client in vars(self).values():
+            if isinstance(client, openai.AsyncOpenAI | anthropic.AsyncAnthropic):
+                await client.close()
+            elif isinstance(client, openai.OpenAI | anthropic.Anthropic):
+                client.close()
 
 
 @asynccontextmanager
-async def apps(daemon: Daemon, **more: Any) -> AsyncIterator[Apps]:
-    """They do not retry unless a test says so: it shows the first error then."""
-    common: dict[str, Any] = {"api_key": "k", "max_retries": 0, **more}
-    url = f"http://{daemon.listen[1]}"
-    async with (
-        openai.AsyncOpenAI(base_url=f"{url}/v1", **common) as one,
-        anthropic.AsyncAnthropic(base_url=url, **common) as other,
-    ):
-        with (
-            openai.OpenAI(base_url=f"{url}/v1", **common) as third,
-            anthropic.Anthropic(base_url=url, **common) as fourth,
-        ):
-            yield Apps(one, other, third, fourth)
+async def apps(daemon: Daemon, **settings: Any) -> AsyncIterator[Apps]:
+    """Clients of the daemon. They do not retry unless a test says so: it shows the first error then."""
+    clients = Apps(str(daemon.listen[1]), **settings)
+    try:
+        yield clients
+    finally:
+        await clients.close()
 
 
 async def raised(asking: Awaitable[Any]) -> Any:
@@ -63,12 +86,12 @@ def code_of(error: Any) -> str | None:
 
 
 async def _chat(apps: Apps) -> str:
-    events = await apps.openai.chat.completions.create(model="m", messages=HELLO, stream=True)
+    events = await apps.openai_sdk.chat.completions.create(model="m", messages=HELLO, stream=True)
     return "".join([event.choices[0].delta.content or "" async for event in events])
 
 
 async def _chat_helper(apps: Apps) -> str:
-    async with apps.openai.chat.completions.stream(model="m", messages=HELLO) as answer:
+    async with apps.openai_sdk.chat.completions.stream(model="m", messages=HELLO) as answer:
         return (await answer.get_final_completion()).choices[0].message.content or ""
 
 
@@ -78,7 +101,7 @@ def _chat_blocking(apps: Apps) -> str:
 
 
 async def _completions(apps: Apps) -> str:
-    events = await apps.openai.completions.create(model="m", prompt="hi", stream=True)
+    events = await apps.openai_sdk.completions.create(model="m", prompt="hi", stream=True)
     return "".join([event.choices[0].text async for event in events])
 
 
@@ -88,12 +111,12 @@ def _completions_blocking(apps: Apps) -> str:
 
 
 async def _responses(apps: Apps) -> str:
-    events = await apps.openai.responses.create(model="m", input="hi", stream=True)
+    events = await apps.openai_sdk.responses.create(model="m", input="hi", stream=True)
     return "".join([event.delta async for event in events if event.type == "response.output_text.delta"])
 
 
 async def _responses_helper(apps: Apps) -> str:
-    async with apps.openai.responses.stream(model="m", input="hi") as answer:
+    async with apps.openai_sdk.responses.stream(model="m", input="hi") as answer:
         return (await answer.get_final_response()).output_text
 
 
@@ -103,13 +126,13 @@ def _responses_blocking(apps: Apps) -> str:
 
 
 async def _messages(apps: Apps) -> str:
-    events = await apps.anthropic.messages.create(model="m", max_tokens=9, messages=HELLO, stream=True)
+    events = await apps.anthropic_sdk.messages.create(model="m", max_tokens=9, messages=HELLO, stream=True)
     deltas = [event.delta async for event in events if event.type == "content_block_delta"]
     return "".join([delta.text for delta in deltas if delta.type == "text_delta"])
 
 
 async def _messages_helper(apps: Apps) -> str:
-    async with apps.anthropic.messages.stream(model="m", max_tokens=9, messages=HELLO) as answer:
+    async with apps.anthropic_sdk.messages.stream(model="m", max_tokens=9, messages=HELLO) as answer:
         return await answer.get_final_text()
 
 

@@ -54,7 +54,13 @@ def test_late_first_packets_eject_the_primary_and_it_returns_by_itself() -> None
     async def test() -> None:
         async with Llm(*[silence] * 5, stream("back")) as primary, Llm(stream("spare")) as spare:
             health = {**RULE, "base_ejection_time": "300ms", "minimum_requests": 5}
-            first = service("a", primary, timeouts={"first_packet": "50ms"}, passive_health=health)
+            first = service(
+                "a",
+                primary,
+                timeouts={"first_packet": "50ms"},
+                passive_health=health,
+                adaptive_concurrency={"enabled": False},
+            )
             async with watched(config(first, service("b", spare))) as (daemon, changes):
                 for _ in range(5):  # each late one is rescued
                     assert (await ask(daemon, chat(stream=True))).fields["x-sidecar-service"] == "b"
@@ -75,6 +81,27 @@ def test_late_first_packets_eject_the_primary_and_it_returns_by_itself() -> None
                 "endpoint_returned",
                 "service_recovered",
             ]
+
+    run(test())
+
+
+def test_with_an_adaptive_limit_a_late_first_packet_lowers_it_and_ejects_nobody() -> None:
+    """The default where there is a fallback: overload is answered by sending less, not by sending nothing."""
+
+    async def test() -> None:
+        async with Llm(silence, stream("back")) as primary, Llm(stream("spare")) as spare:
+            health = {**RULE, "base_ejection_time": "60s", "minimum_requests": 1}
+            first = service("a", primary, timeouts={"first_packet": "100ms"}, passive_health=health)
+            async with watched(config(first, service("b", spare))) as (daemon, changes):
+                reply = await ask(daemon, chat(stream=True))  # late, and rescued
+                assert (reply.fields["x-sidecar-service"], reply.fields["x-sidecar-attempts"]) == ("b", "2")
+                reply = await ask(daemon, chat(stream=True))  # over the limit, so not even tried
+                assert (reply.fields["x-sidecar-service"], reply.fields["x-sidecar-attempts"]) == ("b", "1")
+                assert len(primary.received) == 1
+                async with asyncio.timeout(20):  # by itself it is asked again
+                    while (await ask(daemon, chat(stream=True))).fields["x-sidecar-service"] != "a":
+                        await asyncio.sleep(0.05)
+            assert changes.names("a") == ["endpoint_added"]
 
     run(test())
 

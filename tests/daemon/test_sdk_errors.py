@@ -23,7 +23,7 @@ from .dialects import CHAT, MESSAGES, RESPONSES, Dialect
 from .llm import CHAT as CHAT_ANSWER
 from .llm import Llm, json_answer, silence
 from .loop import run
-from .sdks import HELLO, ONE_OF_EACH, TELLERS, Apps, Teller, apps, code_of, raised
+from .sdks import HELLO, NO_TLS, ONE_OF_EACH, TELLERS, Apps, Teller, apps, code_of, raised
 from .sidecar import App, chat, config, service, sidecar
 
 every_teller = pytest.mark.parametrize("teller", TELLERS, ids=lambda teller: teller.name)
@@ -33,19 +33,19 @@ every_dialect = pytest.mark.parametrize("teller", ONE_OF_EACH, ids=lambda teller
 async def asked_plainly(apps: Apps, dialect: Dialect) -> Any:
     """A request without a stream, by the dialect's SDK."""
     if dialect is MESSAGES:
-        return await apps.anthropic.messages.create(model="m", max_tokens=9, messages=HELLO)
-    return await apps.openai.chat.completions.create(model="m", messages=HELLO)
+        return await apps.anthropic_sdk.messages.create(model="m", max_tokens=9, messages=HELLO)
+    return await apps.openai_sdk.chat.completions.create(model="m", messages=HELLO)
 
 
 async def opened(apps: Apps, dialect: Dialect) -> Any:
     """A stream whose first event has come."""
     asking: Any
     if dialect is MESSAGES:
-        asking = apps.anthropic.messages.create(model="m", max_tokens=9, messages=HELLO, stream=True)
+        asking = apps.anthropic_sdk.messages.create(model="m", max_tokens=9, messages=HELLO, stream=True)
     elif dialect is RESPONSES:
-        asking = apps.openai.responses.create(model="m", input="hi", stream=True)
+        asking = apps.openai_sdk.responses.create(model="m", input="hi", stream=True)
     else:
-        asking = apps.openai.chat.completions.create(model="m", messages=HELLO, stream=True)
+        asking = apps.openai_sdk.chat.completions.create(model="m", messages=HELLO, stream=True)
     events = await asking
     await anext(events)
     return events
@@ -249,7 +249,7 @@ class HalfSent(httpx2.AsyncHTTPTransport):
     """Sends the first byte of a body, and the others when it is told to."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(verify=NO_TLS)
         self.begun, self.go_on = asyncio.Event(), asyncio.Event()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -287,15 +287,8 @@ def test_a_request_that_is_complete_only_after_the_drain_began_hears_draining(di
             Llm(json_answer(CHAT_ANSWER)) as llm,
             sidecar(config(service("a", llm))) as daemon,
             httpx2.AsyncClient(transport=transport) as http_client,
+            apps(daemon, http_client=http_client) as clients,
         ):
-            common: dict[str, Any] = {"api_key": "k", "max_retries": 0, "http_client": http_client}
-            url = f"http://{daemon.listen[1]}"
-            clients = Apps(
-                openai.AsyncOpenAI(base_url=f"{url}/v1", **common),
-                anthropic.AsyncAnthropic(base_url=url, **common),
-                openai.OpenAI(api_key="k"),
-                anthropic.Anthropic(api_key="k"),
-            )
             asking = asyncio.ensure_future(asked_plainly(clients, dialect))
             await asyncio.wait_for(transport.begun.wait(), 10)
             idle = await App.over_tcp(daemon)

@@ -115,3 +115,42 @@ def test_a_forgotten_queue_leaves_no_timer_behind() -> None:
     assert len(loop.timers) == 1000
     assert sum(not timer.cancelled() for timer in loop.timers) <= 64
     loop.close()
+
+
+def test_a_waiter_that_raises_takes_nobody_s_deadline_with_it() -> None:
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        due: list[str] = []
+        over = asyncio.Event()
+        raised: list[BaseException] = []
+        loop.set_exception_handler(lambda _, context: raised.append(context["exception"]))
+
+        def on_due(waiter: str, now: float) -> None:
+            due.append(waiter)
+            if waiter == "bad":
+                raise ZeroDivisionError
+            over.set()
+
+        queue = DeadlineQueue[str](loop, 0.01, on_due)
+        now = monotonic()
+        queue.add("bad", now)
+        queue.add("good", now)
+        await asyncio.wait_for(over.wait(), 5)
+        assert due == ["bad", "good"]
+        assert [type(e) for e in raised] == [ZeroDivisionError]
+
+    asyncio.run(test())
+
+
+def test_a_queue_that_was_forgotten_still_serves_those_who_hold_it() -> None:
+    async def test() -> None:
+        over = asyncio.Event()
+        queue = DeadlineQueue[str](asyncio.get_running_loop(), 0.01, lambda waiter, now: over.set())
+        queue.add("gone", monotonic())
+        queue.discard("gone")
+        queue.close()
+        queue.add("late", monotonic())
+        await asyncio.wait_for(over.wait(), 5)
+        assert len(queue) == 0
+
+    asyncio.run(test())

@@ -1,7 +1,7 @@
 """A bounded run of the fuzzer: `python -m tests.fuzz [TARGET …] [--seconds N]`, N for each target.
 
-In:      seeds beside this file and the crashers kept so far; what earlier runs found to reach new code is
-         kept in build/fuzz, from where the next run goes on.
+In:      seeds beside this file, the raw cases of tests/corpus, the crashers kept so far; and what earlier runs
+         found to reach new code, which is kept in build/fuzz.
 Out:     a line a target; a finding is a file in tests/fuzz/crashers, which `make test` replays from then on.
 Exit:    0: nothing found; 1: something was; 2: atheris is not there.
 """
@@ -13,7 +13,9 @@ import importlib.util
 import re
 import subprocess
 import sys
+from hashlib import sha1
 
+from tests.fuzz.borrowed import borrowed
 from tests.fuzz.targets import CRASHERS, HERE, SEEDS, TARGETS
 
 WORK = HERE.parent.parent / "build" / "fuzz"
@@ -41,6 +43,8 @@ def fuzz(name: str, seconds: int) -> bool:
     work, seeds, crashers = WORK / name, SEEDS / name, CRASHERS / name
     for folder in (work, crashers):
         folder.mkdir(parents=True, exist_ok=True)
+    for data in borrowed().get(name, ()):
+        (work / sha1(data).hexdigest()).write_bytes(data)
     arguments = [
         f"-max_total_time={seconds}",
         f"-artifact_prefix={crashers}/",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz.borrowed import borrowed
 from tests.fuzz.targets import CRASHERS, SEEDS, TARGETS
 
 KEPT = sorted(path for folder in (SEEDS, CRASHERS) for path in folder.glob("*/*"))
@@ -17,6 +18,14 @@ KEPT = sorted(path for folder in (SEEDS, CRASHERS) for path in folder.glob("*/*"
 def test_kept_inputs_find_nothing(path: Path) -> None:
     """A target asserts by itself; it needs no fuzzer for that."""
     TARGETS[path.parent.name](path.read_bytes())
+
+
+@pytest.mark.parametrize(("name", "inputs"), borrowed().items(), ids=borrowed())
+def test_the_raw_cases_find_nothing(name: str, inputs: list[bytes]) -> None:
+    """What is right over sockets is right for every split of the bytes, and for the second opinions."""
+    assert inputs
+    for data in inputs:
+        TARGETS[name](data)
 
 
 def test_every_target_has_seeds() -> None:

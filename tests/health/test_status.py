@@ -7,6 +7,7 @@ from dataclasses import replace
 from sidecar.failure import Verdict
 from sidecar.health.endpoint import Absence, EndpointHealth, State, Traffic
 from sidecar.health.status import EndpointStatus, status_of
+from sidecar.policy.snapshot import AdaptiveConcurrency
 from tests.health.script import PLAIN, SERVICE, Script, attempt, ends, key, service_of, starts
 
 
@@ -33,6 +34,19 @@ def test_a_status_tells_everything_about_an_endpoint_in_rotation() -> None:
         ejection_multiplier=0,
         since=0.0,
     )
+
+
+def test_a_status_tells_of_the_adaptive_limit() -> None:
+    """It is in rotation all the same: the next request may be let in again."""
+    service = replace(service_of("a"), adaptive_concurrency=AdaptiveConcurrency())
+    script = Script(service).at(0.0, starts("a", "one"))
+    endpoint = script.endpoint("a")
+    script.ledger.late(endpoint, 0.0, 0.2)
+    script.ledger.finished(endpoint, Verdict.IGNORABLE, 0.2, began=0.0, cut=True)
+    script.now = 0.3
+    status = script.status("a")
+    assert (status.state, status.available, status.reason) == ("available", True, "overloaded")
+    assert (status.concurrency_limit, status.ghosts, status.in_flight) == (1.0, 1, 0)
 
 
 def test_the_counts_are_those_of_the_window_now() -> None:

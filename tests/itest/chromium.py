@@ -43,7 +43,7 @@ FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
-KEYS = {"Tab": 9, "End": 35, "Home": 36}
+KEYS = {"Tab": 9, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39}
 
 
 class BrowserFailed(Exception):
@@ -77,6 +77,7 @@ class Page:
         self.send("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
+        self.send("Page.bringToFront")
         if error := self.send("Page.navigate", url=address).get("errorText"):
             raise BrowserFailed(f"{address}: {error}")
 
@@ -96,10 +97,9 @@ class Page:
         return found
 
     def press(self, key: str) -> None:
+        self.send("Page.bringToFront")
         for kind in ("rawKeyDown", "keyUp"):
-            self.send(
-                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key]
-            )
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key])
 
     def picture(self, *, whole: bool = False) -> bytes:
         """A PNG of what is on screen, or of the whole page."""

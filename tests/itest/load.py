@@ -20,6 +20,7 @@ from openai.types.chat import ChatCompletionChunk
 from sidecar_client.transport import async_http_client
 
 TOKENS = 40  # of a usual answer
+PATIENCE = 40.0  # seconds without a byte: an app waits ten minutes, a test does not
 PAUSE = 0.05  # between two answers of one talker: a load that goes on, not one that fills the machine
 
 
@@ -118,7 +119,7 @@ class Load:
 @asynccontextmanager
 async def load(address: str, *, talkers: int) -> AsyncIterator[Load]:
     """Goes on until the block ends, then lets every chat end."""
-    client = async_http_client(address)
+    client = async_http_client(address, timeout=PATIENCE)
     async with (
         openai.AsyncOpenAI(
             base_url="http://localhost/v1", api_key="k", http_client=client, max_retries=0

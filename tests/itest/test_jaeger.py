@@ -31,6 +31,7 @@ ANSWER = ("under the ", "crooked lighthouse")
 KEY = "sk-zanzibar"
 SECRETS = ("purple", "otter", "crooked", "lighthouse", "zanzibar")
 FAILOVER = 3  # spans
+PATIENCE = 20.0  # seconds that a chat may take: an app waits ten minutes, a test does not
 
 
 @dataclass
@@ -81,7 +82,7 @@ def chat(process: Process, *, traced: bool = True) -> Told:
     """By the SDK, over the Unix socket; without a span of the app's own the sidecar begins the trace."""
     told = Told(secrets.token_hex(16), secrets.token_hex(8), "")
     headers = {"traceparent": f"00-{told.trace_id}-{told.span_id}-01"} if traced else {}
-    client = http_client(process.listen[0])
+    client = http_client(process.listen[0], timeout=PATIENCE)
     with openai.OpenAI(base_url="http://localhost/v1", api_key=KEY, http_client=client, max_retries=0) as sdk:
         chunks = sdk.chat.completions.create(
             model="our-model",

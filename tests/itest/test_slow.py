@@ -16,7 +16,7 @@ from time import sleep
 
 import pytest
 
-from tests.daemon.llm import CHAT, Answer, Llm, Received
+from tests.daemon.llm import CHAT, Answer, Llm, Received, chat_chunk
 from tests.daemon.process import Process, running
 from tests.daemon.sidecar import service
 from tests.itest.peers import require
@@ -38,7 +38,7 @@ SLOW_READERS = 60
 LENGTH = "8"  # seconds
 PAUSE = 0.02  # between two questions of the good client
 STREAM_SIZE = 4 * 1024 * 1024  # of an answer that is read slowly: far beyond what any buffer takes
-LIMITS = {"head_timeout": "2s", "body_idle_timeout": "2s", "keepalive_timeout": "5s", "write_timeout": "4s"}
+LIMITS = {"head_timeout": "3s", "body_idle_timeout": "3s", "write_timeout": "4s"}
 QUESTION: dict[str, object] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -46,10 +46,10 @@ def by_path() -> Answer:
     """A short answer for the good client, a stream of megabytes for everyone else."""
     whole = json.dumps(CHAT).encode()
     short = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(whole)
-    events = b"data: {}\n\n" * 6500
+    events = chat_chunk("a few words more") * 256
     long_head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n"
 
-    async def answer(received: Received, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if "/chat/completions" in received.line:
             writer.write(short + whole)
             return
@@ -114,7 +114,7 @@ class Watch:
     [
         pytest.param("H", CONNECTIONS, 64, ("-i", "1", "-x", "24"), id="heads"),
         pytest.param("B", CONNECTIONS, 64, ("-i", "1", "-s", "8192", "-x", "24"), id="bodies"),
-        pytest.param("B", CONNECTIONS, 64, ("-i", "3", "-s", "8192", "-x", "24"), id="stalled bodies"),
+        pytest.param("B", CONNECTIONS, 64, ("-i", "5", "-s", "8192", "-x", "24"), id="stalled bodies"),
         pytest.param(
             "X", SLOW_READERS, 512, ("-w", "10", "-y", "20", "-n", "1", "-z", "32", "-t", "GET"), id="reading"
         ),

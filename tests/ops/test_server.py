@@ -64,6 +64,7 @@ async def serving(*addresses: Address, hosts: tuple[str, ...] = ()) -> AsyncIter
         not_ready=lambda: world.not_ready,
         metrics=lambda accept: (f"metrics for {accept}".encode(), "text/plain; version=0.0.4"),
         state=lambda: {"version": "1.2"},
+        policy=lambda: {"generation": 7},
     )
     server = OpsServer(addresses, sources, hosts=hosts)
     world.bound = await server.start()

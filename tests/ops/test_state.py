@@ -27,6 +27,7 @@ def _view() -> StateView:
         version="1.2",
         started_at=STARTED,
         clock=lambda: now,
+        wall_time=lambda: "2026-01-31T12:00:00.123Z",
         not_ready=lambda: None,
         policy_generation=lambda: 7,
         statuses=lambda: ledger.statuses(now),
@@ -53,7 +54,7 @@ def test_the_whole_is_told() -> None:
     """One request a second has to be enough for the page."""
     state = _view().read()
     assert (state["version"], state["uptime_seconds"], state["policy_generation"]) == ("1.2", 5.0, 7)
-    assert state["not_ready"] is None
+    assert (state["not_ready"], state["time"]) == (None, "2026-01-31T12:00:00.123Z")
     assert isinstance(state["series"], dict)
     assert state["series"].keys() == {"primary", "backup"}
 

@@ -43,6 +43,36 @@ def snapshot(text: str) -> frozen.Snapshot:
     return build_snapshot(loaded.config.policy, 7)
 
 
+TWO_ROUTES = """\
+policy:
+  services:
+    - {{name: own, url: "http://127.0.0.1:9001/v1"{own}}}
+    - {{name: both, url: "http://127.0.0.1:9002/v1"}}
+    - {{name: last, url: "http://127.0.0.1:9003/v1"{last}}}
+  routes:
+    - {{match: {{models: [x]}}, services: [own, both]}}
+    - {{services: [both, last]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("own", "last", "on"),
+    [
+        ("", "", {"own", "both"}),
+        (", adaptive_concurrency: {enabled: false}", "", {"both"}),
+        ("", ", adaptive_concurrency: {enabled: true}", {"own", "both", "last"}),
+        (", adaptive_concurrency: {server_cancels: true}", "", {"own", "both"}),
+    ],
+)
+def test_concurrency_is_adaptive_where_there_is_somewhere_else_to_go(
+    own: str, last: str, on: set[str]
+) -> None:
+    built = snapshot(TWO_ROUTES.format(own=own, last=last)).services
+    assert {name for name, service in built.items() if service.adaptive_concurrency is not None} == on
+    if (limit := built["own"].adaptive_concurrency) is not None:
+        assert limit.cancels is ("server_cancels" in own)
+
+
 def test_a_minimal_config_has_every_default_of_the_documentation() -> None:
     built = snapshot(MINIMAL)
     url = frozen.Url("http", "127.0.0.1", 9001, "/v1", "127.0.0.1:9001")

@@ -142,10 +142,6 @@ SERVICES: list[tuple[Mistake, list[str]]] = [
             ),
         ],
     ),
-    (
-        {"adaptive_concurrency": {"enabled": True}},
-        [".adaptive_concurrency.enabled: is not available in this version; expected false, or no such key"],
-    ),
 ]
 
 # A route like this, in place of the only one -> the problems of `policy.routes[0]`.

@@ -46,6 +46,22 @@ def test_a_service_whose_every_endpoint_is_avoided_is_never_due() -> None:
     assert picker([tried]).pick({tried.key}, 1.0) == Skipped("unhealthy", inf)
 
 
+def test_an_endpoint_at_its_adaptive_limit_is_left_to_the_others() -> None:
+    """And when they are all at theirs, or out, the service is overloaded, not ill."""
+    limited, free = spot("own/a", limited=True), spot("own/b", in_flight=50)
+    assert picker([limited, free]).pick((), 1.0) is free
+    assert picker([limited, free]).pick({free.key}, 1.0) == Skipped("overloaded", 1.0)
+    assert picker([limited, spot("own/b", until=30.0)]).pick((), 1.0) == Skipped("overloaded", 1.0)
+    assert picker([limited, free]).pick({limited.key, free.key}, 1.0) == Skipped("unhealthy", inf)
+
+
+def test_an_adaptive_limit_gives_way_where_max_concurrency_does_not() -> None:
+    """One is learned and may be wrong, the other is written."""
+    limited = spot("own/a", limited=True, in_flight=4)
+    assert picker([limited]).due_first((), 1.0) is limited
+    assert picker([limited], max_concurrency=4).due_first((), 1.0) is None
+
+
 def test_a_service_without_endpoints_says_so() -> None:
     """Its name has not been resolved yet, or resolves to nothing."""
     assert picker([]).pick((), 0.0) == Skipped("no_endpoint", inf)

@@ -11,11 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pla
 
 from sidecar.health.events import Ejected
 from sidecar.health.ledger import Ledger
-from sidecar.policy.snapshot import Service, Url
+from sidecar.policy.snapshot import AdaptiveConcurrency, Service, Url
 from sidecar.telemetry.exposition import Exposition, Gauges
 from sidecar.telemetry.metrics import Metrics
 from sidecar.terms import EndpointKey
-from tests.telemetry.records import rescued
+from tests.telemetry.records import WALL, rescued
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.1"
 KEY = EndpointKey("primary", "10.0.0.1:8000")
@@ -25,10 +25,15 @@ CONTRACT = {
     "sidecar_attempts": {"service", "endpoint", "outcome"},
     "sidecar_first_packet_seconds": {"service"},
     "sidecar_first_content_seconds": {"service"},
+    "sidecar_app_first_packet_seconds": {"route"},
     "sidecar_request_seconds": {"route"},
+    "sidecar_requests_exhausted": {"route"},
+    "sidecar_retries_refused": {"route"},
+    "sidecar_policy_rejected": {"source"},
     "sidecar_fallbacks": {"from", "to", "reason"},
     "sidecar_ejections": {"service", "endpoint", "reason"},
     "sidecar_endpoint_available": {"service", "endpoint"},
+    "sidecar_concurrency_limit": {"service", "endpoint"},
     "sidecar_active_requests": {"service"},
     "sidecar_tokens": {"service", "model", "kind"},
     "sidecar_policy_generation": set(),
@@ -39,10 +44,12 @@ CONTRACT = {
 
 def _exposition() -> Exposition:
     ledger = Ledger(Random(1))
-    ledger.configure({"primary": Service("primary", Url("http", "h", 80, "", "h"))}, 0.0)
+    primary = Service("primary", Url("http", "h", 80, "", "h"), adaptive_concurrency=AdaptiveConcurrency())
+    ledger.configure({"primary": primary}, 0.0)
     ledger.set_endpoints("primary", [KEY.address], 0.0)
     ledger.eject(KEY, 30.0, 0.0)
     metrics = Metrics()
+    metrics.is_traced = lambda _: True
     record = rescued()
     record.prompt_tokens, record.completion_tokens = 12, 30
     metrics.request_finished(record)
@@ -55,6 +62,8 @@ def _exposition() -> Exposition:
             policy_generation=lambda: 7,
             events_dropped=lambda: 2,
             loop_lag=lambda: 0.25,
+            policies_rejected=lambda: {"file": 4, "api": 0},
+            retries_refused=lambda: {"/v1#0": 5, "/v1#1": 0},
         ),
     )
 
@@ -86,13 +95,14 @@ def test_gauges_are_asked_at_the_scrape() -> None:
         name: families[name].samples[0].value
         for name in (
             "sidecar_endpoint_available",
+            "sidecar_concurrency_limit",
             "sidecar_active_requests",
             "sidecar_policy_generation",
             "sidecar_events_dropped",
             "sidecar_loop_lag_seconds",
         )
     }
-    assert list(values.values()) == [0.0, 3.0, 7.0, 2.0, 0.25]
+    assert list(values.values()) == [0.0, 16.0, 3.0, 7.0, 2.0, 0.25]
 
 
 def test_buckets_add_up() -> None:
@@ -132,3 +142,50 @@ def test_label_values_from_outside_cannot_break_the_text() -> None:
 def test_whoever_does_not_ask_for_openmetrics_gets_plain_text(accept: str) -> None:
     """Everything reads it."""
     assert _exposition().render(accept)[1].startswith("text/plain; version=0.0.4")
+
+
+def test_counts_of_rare_trouble_begin_at_zero() -> None:
+    """Prometheus sees no increase in a series whose first sample is already 1, so the first alert would be lost."""
+    families = _families("")
+    values = {
+        name: {next(iter(s.labels.values())): s.value for s in families[name].samples}
+        for name in ("sidecar_requests_exhausted", "sidecar_retries_refused", "sidecar_policy_rejected")
+    }
+    assert values == {
+        "sidecar_requests_exhausted": {"/v1#0": 0, "/v1#1": 0},
+        "sidecar_retries_refused": {"/v1#0": 5, "/v1#1": 0},
+        "sidecar_policy_rejected": {"file": 4, "api": 0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "span_id", "value", "after"),
+    [
+        ("sidecar_first_packet_seconds", 0x1002, 0.1, 0.3),
+        ("sidecar_app_first_packet_seconds", 0x77, 0.3, 0.3),
+        ("sidecar_request_seconds", 0x77, 1.0, 1.0),
+    ],
+)
+def test_a_bucket_leads_to_a_trace_in_openmetrics(
+    name: str, span_id: int, value: float, after: float
+) -> None:
+    """From a slow bucket of a graph to a slow request, in one click."""
+    (shown,) = [s.exemplar for s in _families(OPENMETRICS)[name].samples if s.exemplar is not None]
+    assert shown.labels == {"trace_id": f"{0xABC:032x}", "span_id": f"{span_id:016x}"}
+    assert shown.value == pytest.approx(value)
+    assert shown.timestamp is not None
+    assert float(shown.timestamp) == pytest.approx(WALL / 1e9 + after)
+
+
+def test_exemplars_stand_in_the_bucket_they_are_of() -> None:
+    """The format demands it: not above the bucket's bound."""
+    for family in _families(OPENMETRICS).values():
+        for sample in family.samples:
+            if sample.exemplar is not None:
+                assert sample.exemplar.value <= float(sample.labels["le"])
+
+
+def test_plain_text_has_no_exemplars() -> None:
+    """Its parsers refuse them."""
+    assert b"trace_id" not in _exposition().render("")[0]
+    assert b"trace_id" in _exposition().render(OPENMETRICS)[0]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sidecar.failure import Failure, FailureKind
 from sidecar.health.events import Ejected, EndpointRemoved
-from sidecar.telemetry.metrics import OTHER, Metrics
+from sidecar.telemetry.metrics import OTHER, Exemplar, Metrics
 from sidecar.terms import EndpointKey
-from tests.telemetry.records import LATE, attempt, request, rescued
+from tests.telemetry.records import LATE, WALL, attempt, request, rescued
 
 
 def test_a_rescued_request_counts_once_and_its_attempts_twice() -> None:
@@ -122,3 +124,78 @@ def test_an_endpoint_that_left_is_forgotten() -> None:
     metrics.health_events([EndpointRemoved(EndpointKey("primary", "10.0.0.1:8000"))])
     assert metrics.attempts == {("backup", "10.0.0.2:443", "success"): 1}
     assert metrics.ejections == {}
+
+
+def test_what_the_app_waited_for_its_first_packet_includes_the_attempts_before() -> None:
+    """The primary's 0.2 s were lost to the app as well, whichever service is to blame."""
+    metrics = Metrics()
+    metrics.request_finished(rescued())
+    (waited,) = metrics.app_first_packet.values()
+    assert waited.sum == pytest.approx(0.3)
+    assert metrics.first_packet["backup"].sum == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("status", "failure"),
+    [
+        (504, LATE),
+        (503, Failure(FailureKind.STATUS, status=503)),
+        (429, Failure(FailureKind.STATUS, status=429)),
+        (503, Failure(FailureKind.OVERLOADED)),
+        (503, Failure(FailureKind.UNHEALTHY)),
+        (504, Failure(FailureKind.DEADLINE_EXCEEDED)),
+        (401, Failure(FailureKind.AUTH, status=401)),
+    ],
+)
+def test_a_request_that_no_service_could_answer_is_exhausted(status: int, failure: Failure) -> None:
+    """Whether the app got the last service's error or ours: it is what the sidecar is there to prevent."""
+    metrics = Metrics()
+    record = request(attempt(failure=failure), failure=failure)
+    record.status = status
+    metrics.request_finished(record)
+    assert metrics.exhausted == {("/v1#0",): 1}
+    assert metrics.app_first_packet == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "failure"),
+    [
+        (200, None),
+        (200, Failure(FailureKind.TRUNCATED_STREAM)),
+        (400, Failure(FailureKind.STATUS, status=400)),
+        (400, Failure(FailureKind.CONTEXT_LENGTH, status=400)),
+        (0, Failure(FailureKind.APP_WENT_AWAY)),
+        (503, Failure(FailureKind.DRAINING)),
+        (500, Failure(FailureKind.INTERNAL_ERROR)),
+    ],
+)
+def test_what_another_service_could_not_have_saved_is_not_exhausted(
+    status: int, failure: Failure | None
+) -> None:
+    """A cut after the commit, the app's own mistakes, its hanging up, our end: an alert must not wake anybody."""
+    metrics = Metrics()
+    record = request(attempt(failure=failure), failure=failure)
+    record.status = status
+    metrics.request_finished(record)
+    assert metrics.exhausted == {}
+
+
+def test_a_bucket_remembers_the_newest_trace_that_is_kept() -> None:
+    """One a bucket, whatever the traffic; a trace that nobody stored would lead nowhere."""
+    metrics = Metrics()
+    metrics.is_traced = lambda record: record.trace_id != 3
+    for trace_id in (1, 2, 3):
+        metrics.request_finished(request(attempt(first_packet=0.1 + trace_id / 1000), trace_id=trace_id))
+    first = metrics.first_packet["primary"]
+    ((place, shown),) = first.exemplars.items()
+    assert place == first.bounds.index(0.15)
+    assert shown == pytest.approx((2, 0x1001, 0.102, WALL / 1e9 + 0.102))
+    whole = metrics.request_time["/v1#0"]
+    assert whole.exemplars == {whole.bounds.index(1): Exemplar(2, 0x77, 1.0, WALL / 1e9 + 1.0)}
+
+
+def test_without_traces_there_are_no_exemplars() -> None:
+    """They would point at nothing, and cost something."""
+    metrics = Metrics()
+    metrics.request_finished(rescued())
+    assert not any(h.exemplars for h in (*metrics.first_packet.values(), *metrics.request_time.values()))

@@ -1,22 +1,25 @@
-"""Real peers for the integration tests: grpcurl, Jaeger, and llama.cpp's server with a tiny random model.
+"""Real peers for the integration tests: grpcurl, Jaeger, llama.cpp's server with a tiny random model, Node's SDKs.
 
-In:      `$SIDECAR_PEERS_DIR`, where finished peers are kept, else `.peers` in the checkout; Go, CMake and a C++
-         compiler on the PATH for what is not there yet. `python -m tests.itest.peers` installs everything.
+In:      `$SIDECAR_PEERS_DIR`, where finished peers are kept, else `.peers` in the checkout; Go, npm, CMake and a
+         C++ compiler on the PATH for what is not there yet. `python -m tests.itest.peers` installs everything.
 Out:     a path for each peer, and context managers that run the two servers on loopback until the block ends.
 Units:   seconds.
 Limits:  a first build takes minutes; see `install` for what makes an interrupted one harmless.
 Errors:  PeerMissing says what is not there and what to do; `require` turns it into a skip, or under `CI=true`
          into a failure. A server that ends or stays silent before it is ready raises PeerFailed with its last words.
-Source:  Go's and pip's ordinary clients; every version is pinned, modules by go.sum, llama.cpp by its hash.
+Source:  Go's, pip's and npm's ordinary clients; every version is pinned, modules by go.sum, llama.cpp by its hash,
+         Node's packages by theirs.
 """
 
 from tests.itest.peers.clients import grpcurl
 from tests.itest.peers.install import PeerMissing, require
 from tests.itest.peers.llama import LlamaServer, llama_server, running_llama_server, tiny_model
+from tests.itest.peers.node import ASK, node_sdks
 from tests.itest.peers.serving import PeerFailed
 from tests.itest.peers.tracing import Jaeger, jaeger, running_jaeger
 
 __all__ = [
+    "ASK",
     "Jaeger",
     "LlamaServer",
     "PeerFailed",
@@ -24,6 +27,7 @@ __all__ = [
     "grpcurl",
     "jaeger",
     "llama_server",
+    "node_sdks",
     "require",
     "running_jaeger",
     "running_llama_server",

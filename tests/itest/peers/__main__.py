@@ -2,9 +2,10 @@
 
 import sys
 
-from tests.itest.peers import PeerMissing, grpcurl, jaeger, llama_server, tiny_model
+from tests.itest.peers import PeerMissing, grpcurl, jaeger, llama_server, node_sdks, tiny_model
 from tests.itest.peers.clients import GRPCURL
 from tests.itest.peers.llama import LLAMA
+from tests.itest.peers.node import NODE_SDKS
 from tests.itest.peers.tracing import JAEGER
 
 
@@ -15,6 +16,7 @@ def main() -> int:
         (jaeger, JAEGER),
         (llama_server, LLAMA),
         (tiny_model, "random"),
+        (node_sdks, NODE_SDKS),
     ):
         try:
             print(f"{peer.__name__} {version} {peer()}", flush=True)

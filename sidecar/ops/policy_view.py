@@ -1,0 +1,71 @@
+"""What /api/policy answers: the policy in force, every default filled in, as JSON-ready data.
+
+In:      the running snapshot.
+Out:     a mapping of the words of the config file; see `policy_view`.
+Units:   `*_seconds` seconds; percentages 0..100.
+Secrets: of a credential the page learns where it comes from, never what it is; of header fields that the policy
+         sets, the names, for people put keys there too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from sidecar.policy.snapshot import Credential, Route, Service, Snapshot
+
+
+def policy_view(snapshot: Snapshot) -> dict[str, object]:
+    return {
+        "generation": snapshot.generation,
+        "services": [_service(service) for service in snapshot.services.values()],
+        "routes": [_route(route) for route in snapshot.routes],
+    }
+
+
+def _service(service: Service) -> dict[str, object]:
+    url = service.url
+    return {
+        "name": service.name,
+        "url": f"{url.scheme}://{url.authority}{url.path}",
+        "endpoints": [str(address) for address in service.endpoints],
+        "dialect": service.dialect,
+        "model": service.model,
+        "models": dict(service.models or {}),
+        "credential": _credential(service.credential),
+        "headers_set": [name for name, _ in service.set_headers],
+        "headers_removed": sorted(service.remove_headers),
+        "first_packet_is": service.first_packet_is,
+        "timeouts_seconds": asdict(service.timeouts),
+        "passive_health": asdict(service.passive_health),
+        "active_health": None if service.active_health is None else asdict(service.active_health),
+        "load_balancing": service.load_balancing,
+        "max_concurrency": service.max_concurrency,
+        "adaptive_concurrency": service.adaptive_concurrency is not None,
+        "insecure_skip_verify": service.tls.insecure_skip_verify,
+    }
+
+
+def _route(route: Route) -> dict[str, object]:
+    return {
+        "name": route.name,
+        "path_prefix": route.path_prefix,
+        "models": list(route.models),
+        "headers": [name for name, _ in route.headers],
+        "services": list(route.services),
+        "fallback_on": sorted(route.fallback_on),
+        "max_attempts": route.max_attempts,
+        "retries_per_service": route.retries_per_service,
+        "deadline_seconds": route.deadline,
+        "commit": route.commit,
+    }
+
+
+def _credential(credential: Credential | None) -> str | None:
+    if credential is None:
+        return None
+    secret = credential.secret
+    if secret.literal is not None:
+        source = "the policy itself (hidden)"
+    else:
+        source = f"${secret.env}" if secret.env else f"file {secret.file}"
+    return f"{credential.header} from {source}"
