@@ -16,7 +16,10 @@ from typing import NoReturn
 
 from sidecar.cli.stop import Stop
 
-COMMANDS = ("run", "demo", "check", "policy", "endpoints", "eject", "restore", "events", "top")
+COMMANDS = (
+    *("run", "demo", "check", "doctor", "policy", "endpoints", "eject", "restore"),
+    *("events", "explain", "top"),
+)
 VERSION_FLAGS = ("-V", "--version")
 
 EPILOG = """\
@@ -24,7 +27,9 @@ examples:
   sidecar demo                          see it work, with nothing to set up
   sidecar check sidecar.yaml            every problem of a config, one a line
   sidecar run --config sidecar.yaml     the daemon
+  sidecar doctor --config sidecar.yaml  what is wrong, and the remedy
   sidecar endpoints                     what is in rotation, what is ejected and why
+  sidecar explain --model gpt-4o        where such a request would go now, and why
   sidecar policy apply sidecar.yaml --revert-after 60s
 
 `sidecar COMMAND --help` tells all about one of them.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from bench.sim.world import Server, World
@@ -51,7 +52,10 @@ class Sidecar:
         self.route = policy.routes[0]
         self.services = [policy.services[name] for name in self.route.services]
         self.hear(self.ledger.configure(policy.services, world.now))
-        pickers = [ServicePicker(s, lambda n=s.name: self.ledger.endpoints(n), rng) for s in self.services]  # type: ignore[misc]
+        pickers = [
+            ServicePicker(service, partial(self.ledger.endpoints, service.name), rng)
+            for service in self.services
+        ]
         self.candidates = Candidates(self.route, pickers)
         self.budget = RetryBudget(self.route.retry_budget)
 

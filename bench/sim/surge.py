@@ -5,8 +5,7 @@ Units:   seconds, shares 0.0..1.0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 from bench.sim.sidecars import Outcome, Sidecar
@@ -28,6 +27,7 @@ FIRST_PACKET = 0.2
 CALM, SURGE, AFTER = 10.0, 40.0, 60.0
 CALM_LOAD, SURGE_LOAD = 0.5, 4.0  # of the primary's capacity
 SERVED_AGAIN, LOOK = 0.9, 5.0
+DEFAULT = PassiveHealth()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,7 @@ class Case:
     known: bool = False  # the policy says whether the server cancels
     adaptive: bool = True
     killed: bool = False  # 20 s into the surge
-    passive: Mapping[str, float] = field(default_factory=dict)
-    surges: int = 1
+    passive: PassiveHealth = DEFAULT
     seed: int = 1
 
 
@@ -58,13 +57,12 @@ class Figures:
 
 
 def policy(case: Case) -> Snapshot:
-    passive = PassiveHealth(**case.passive)
     primary = Service(
         "primary",
         Url("http", "primary", 80, "/v1", "primary"),
         endpoints=(TcpAddress("primary", 80),),
         timeouts=Timeouts(connect=1.0, first_packet=FIRST_PACKET),
-        passive_health=passive,
+        passive_health=case.passive,
         adaptive_concurrency=AdaptiveConcurrency(cancels=case.known and case.cancels)
         if case.adaptive
         else None,
@@ -94,32 +92,30 @@ def run(case: Case) -> Figures:
         _ = server.phase
         busy += sign * server.gpu.slot_seconds
 
-    length = CALM + SURGE + AFTER
-    for number in range(case.surges):
-        start = number * length
-        for begin, end, load in (
-            (0.0, CALM, CALM_LOAD),
-            (CALM, CALM + SURGE, SURGE_LOAD),
-            (CALM + SURGE, length, CALM_LOAD),
-        ):
-            at = begin
-            while (at := at + rng.expovariate(load * spec.capacity)) < end:
-                world.at(start + at, ask)
-        world.at(start + CALM, lambda: meter(-1.0))
-        world.at(start + CALM + SURGE, lambda: meter(1.0))
-        if case.killed:
-            world.at(start + CALM + SURGE / 2, server.kill)
+    at = 0.0
+    for length, load in ((CALM, CALM_LOAD), (SURGE, SURGE_LOAD), (_after(case), CALM_LOAD)):
+        ends = at + length
+        while (at := at + rng.expovariate(load * spec.capacity)) < ends:
+            world.at(at, ask)
+        at = ends
+    world.at(CALM, lambda: meter(-1.0))
+    world.at(CALM + SURGE, lambda: meter(1.0))
+    if case.killed:
+        world.at(CALM + SURGE / 2, server.kill)
     world.run()
     return figures(case, spec, server, sidecars, outcomes, busy)
+
+
+def _after(case: Case) -> float:
+    """A killed primary has to come back before there is anything to see."""
+    return 2 * AFTER if case.killed else AFTER
 
 
 def figures(
     case: Case, spec: GpuSpec, server: Server, sidecars: list[Sidecar], outcomes: list[Outcome], busy: float
 ) -> Figures:
-    length = CALM + SURGE + AFTER
-
     def surging(moment: float) -> bool:
-        return CALM <= moment % length < CALM + SURGE
+        return CALM <= moment < CALM + SURGE
 
     surge = [o for o in outcomes if surging(o.began)]
     first = sorted(o.first_packet for o in surge if o.first_packet is not None)
@@ -129,19 +125,19 @@ def figures(
     return Figures(
         requests=len(outcomes),
         success=sum(o.ended is not None for o in outcomes) / len(outcomes),
-        crashes=server.gpu.deaths - case.killed * case.surges,
+        crashes=server.gpu.deaths - case.killed,
         first_packet_p99=first[int(0.99 * len(first))],
         late=sum(o.late for o in surge) / len(surge),
-        used=tokens / (spec.capacity * spec.usual_tokens * SURGE * case.surges),
+        used=tokens / (spec.capacity * spec.usual_tokens * SURGE),
         back_after=back_after(outcomes, back_from),
-        busy=busy / (SURGE * spec.slots * case.surges),
+        busy=busy / (SURGE * spec.slots),
         first_ejection=min(ejected) - CALM if ejected else None,
     )
 
 
 def back_after(outcomes: list[Outcome], moment: float) -> float | None:
     """Seconds from a moment until the primary serves again."""
-    after = [o for o in outcomes if moment <= o.began < moment + AFTER]
+    after = [o for o in outcomes if moment <= o.began]
     for first in after:
         seen = [o.served_by == 0 for o in after if first.began <= o.began < first.began + LOOK]
         if sum(seen) >= SERVED_AGAIN * len(seen) and first.served_by == 0:

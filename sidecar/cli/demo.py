@@ -39,6 +39,7 @@ fallback, return. Addresses to curl, grpcurl and open in a browser are printed f
 EXAMPLES = """\
   sidecar demo                           until Ctrl-C
   sidecar demo --seconds 25              one whole cycle: calm, surge, calm
+  sidecar demo --adaptive                the same, with a limit that adapts in place of ejection
   sidecar demo --surge 12 --no-cancel    a primary that goes on computing for callers who are gone
   sidecar demo --surge 100 --surge-for 1s
                                          dead before a first packet can be late; restart and return
@@ -62,6 +63,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--surge-for", type=seconds, default=8.0, metavar="TIME", help="each surge [8s]")
     parser.add_argument(
         "--recovery", type=seconds, default=12.0, metavar="TIME", help="calm after each surge [12s]"
+    )
+    parser.add_argument(
+        "--adaptive", action="store_true", help="late first packets lower a limit and eject nobody"
     )
     parser.add_argument(
         "--no-cancel", action="store_true", help="the primary goes on computing when a caller hangs up"
@@ -101,7 +105,7 @@ async def _show(args: Namespace, folder: str) -> None:
     async with (
         SimulatedLlm(PRIMARY, primary_gpu(cancels=not args.no_cancel), told=story.gpu) as primary,
         SimulatedLlm(FALLBACK, FALLBACK_GPU) as fallback,
-        _sidecar(folder, primary.url, fallback.url, story) as daemon,
+        _sidecar(folder, primary.url, fallback.url, story, adaptive=args.adaptive) as daemon,
     ):
         for line in _opening(daemon, primary):
             terminal.say(line)
@@ -110,15 +114,19 @@ async def _show(args: Namespace, folder: str) -> None:
 
 
 @asynccontextmanager
-async def _sidecar(folder: str, primary_url: str, fallback_url: str, story: Story) -> AsyncIterator[Daemon]:
+async def _sidecar(
+    folder: str, primary_url: str, fallback_url: str, story: Story, *, adaptive: bool
+) -> AsyncIterator[Daemon]:
     """The daemon as `sidecar run` would run it, with the story listening."""
     from sidecar.daemon import StartRefused
 
     try:
-        daemon = await _started(folder, (8800, 8801, 8802), primary_url, fallback_url, story)
+        daemon = await _started(
+            folder, (8800, 8801, 8802), primary_url, fallback_url, story, adaptive=adaptive
+        )
     except StartRefused:  # somebody was faster to take one of the ports
         try:
-            daemon = await _started(folder, (0, 0, 0), primary_url, fallback_url, story)
+            daemon = await _started(folder, (0, 0, 0), primary_url, fallback_url, story, adaptive=adaptive)
         except StartRefused as refused:
             raise Stop(FAILED, *(f"sidecar: {problem}" for problem in refused.problems)) from None
     try:
@@ -130,7 +138,13 @@ async def _sidecar(folder: str, primary_url: str, fallback_url: str, story: Stor
 
 
 async def _started(
-    folder: str, ports: tuple[int, int, int], primary_url: str, fallback_url: str, story: Story
+    folder: str,
+    ports: tuple[int, int, int],
+    primary_url: str,
+    fallback_url: str,
+    story: Story,
+    *,
+    adaptive: bool,
 ) -> Daemon:
     from sidecar.daemon import Daemon
     from sidecar.demo.config import config
@@ -144,6 +158,7 @@ async def _started(
         ops=(ops,),
         primary_url=primary_url,
         fallback_url=fallback_url,
+        adaptive=adaptive,
     )
     loaded = load(text.encode())
     if loaded.problems:  # a folder for temporary files with too long a name, say

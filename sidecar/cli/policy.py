@@ -15,6 +15,7 @@ from sidecar.cli.options import Subparsers, add_admin_options, add_json_option, 
 from sidecar.cli.stop import BAD_USAGE, Stop
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
     from llmsidecar.v1 import policy_pb2 as pb
     from sidecar_client.errors import PolicyRejected
 
@@ -48,9 +49,11 @@ def add_parser(subparsers: Subparsers) -> None:
         help="take it back after this time unless it is confirmed",
     )
     _add_change_options(apply)
+    add_json_option(apply)
 
     diff = _action(actions, "diff", "show what applying a file would change")
     _add_file(diff)
+    add_json_option(diff)
 
     history = _action(actions, "history", "list accepted policies, newest first")
     add_json_option(history)
@@ -60,9 +63,11 @@ def add_parser(subparsers: Subparsers) -> None:
         "generation", metavar="N", type=number, help="its generation, see `sidecar policy history`"
     )
     _add_change_options(rollback)
+    add_json_option(rollback)
 
     confirm = _action(actions, "confirm", "keep an update that was applied with --revert-after")
     confirm.add_argument("--etag", default="", help="only if this is the update that waits")
+    add_json_option(confirm)
 
     for action in (get, apply, diff, history, rollback, confirm):
         add_admin_options(action)
@@ -110,12 +115,7 @@ def _get(args: Namespace) -> int:
     with connect(args) as admin:
         running = admin.get_policy()
     if args.json:
-        import json
-
-        from sidecar.cli.plain import plain
-
-        print(json.dumps(plain(running), indent=2))
-        return 0
+        return _print_json(running)
     from sidecar.cli.describe import date_and_time
     from sidecar.cli.policy_text import dump
 
@@ -144,6 +144,8 @@ def _apply(args: Namespace) -> int:
             )
         except PolicyRejected as error:
             raise Stop(BAD_USAGE, *_rejected(file, error)) from error
+    if args.json:
+        return _print_json(answer)
     _tell_warnings(file, answer)
     _tell_applied(answer, dry_run=args.dry_run)
     return 0
@@ -187,13 +189,20 @@ def _diff(args: Namespace) -> int:
     with connect(args) as admin:
         running = admin.get_policy()
     # The daemon hides literal secrets; ours are hidden too, so that only real changes show.
-    lines = unified_diff(
-        dump(running.policy).splitlines(),
-        dump(redacted(file.policy)).splitlines(),
-        f"running (generation {running.generation})",
-        file.name,
-        lineterm="",
+    lines = list(
+        unified_diff(
+            dump(running.policy).splitlines(),
+            dump(redacted(file.policy)).splitlines(),
+            f"running (generation {running.generation})",
+            file.name,
+            lineterm="",
+        )
     )
+    if args.json:
+        import json
+
+        print(json.dumps({"generation": running.generation, "differs": bool(lines), "diff": lines}, indent=2))
+        return 0
     colour = wants_colour(sys.stdout)
     styles = {"+": "good", "-": "bad", "@": "dim"}
     for line in lines:
@@ -223,6 +232,8 @@ def _history(args: Namespace) -> int:
 def _rollback(args: Namespace) -> int:
     with connect(args) as admin:
         answer = admin.rollback(args.generation, etag=args.etag, comment=args.comment)
+    if args.json:
+        return _print_json(answer)
     print(
         f"generation {answer.generation} runs, with the policy of generation {args.generation}, etag {answer.etag}"
     )
@@ -232,5 +243,16 @@ def _rollback(args: Namespace) -> int:
 def _confirm(args: Namespace) -> int:
     with connect(args) as admin:
         answer = admin.confirm(args.etag)
+    if args.json:
+        return _print_json(answer)
     print(f"generation {answer.generation} stays, etag {answer.etag}")
+    return 0
+
+
+def _print_json(answer: Message) -> int:
+    import json
+
+    from sidecar.cli.plain import plain
+
+    print(json.dumps(plain(answer), indent=2))
     return 0

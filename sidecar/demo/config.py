@@ -32,7 +32,7 @@ policy:
       timeouts: {{connect: 1s, first_packet: {first_packet:.0f}ms, idle: 20s, total: 10m}}
       passive_health:
         {{failure_percentage_threshold: 50, interval: 1s, base_ejection_time: 5s, ramp: 3s}}
-      adaptive_concurrency: {{enabled: false}}  # lateness shall eject, as in the reference scenario
+      adaptive_concurrency: {{enabled: {adaptive}}}  # false: lateness ejects, as in the reference scenario
     - name: {fallback}
       url: {fallback_url}
       model: demo-large
@@ -52,6 +52,7 @@ def config(
     ops: Sequence[Address],
     primary_url: str,
     fallback_url: str,
+    adaptive: bool = False,
 ) -> str:
     """What `sidecar run --config` could run as well."""
     return CONFIG.format(
@@ -63,6 +64,7 @@ def config(
         fallback=FALLBACK,
         fallback_url=fallback_url,
         first_packet=FIRST_PACKET * 1000,
+        adaptive=str(adaptive).lower(),
     )
 
 

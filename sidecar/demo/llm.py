@@ -130,6 +130,10 @@ class SimulatedLlm:
         job.begin()
         self._carry_out(self.gpu.submit(job.number, ask.tokens, monotonic()))
 
+    def kill(self) -> None:
+        """Somebody ends the server; it starts again as after a death by overload."""
+        self._carry_out(self.gpu.kill(monotonic()))
+
     # What the GPU does.
 
     def _carry_out(self, events: Sequence[Event]) -> None:

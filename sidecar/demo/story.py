@@ -33,6 +33,7 @@ REASONS = {
     "probation_passed": "it passed its probation",
     "first_packet_timeout": f"no first packet within {FIRST_PACKET * 1000:.0f} ms",
     "unhealthy": "not in rotation",
+    "overloaded": "at its adaptive limit",
     "connect_failure": "connection refused",
     "503": "status 503",
 }

@@ -20,6 +20,7 @@ from sidecar.wire.dialect import Shape
 from sidecar.wire.first_packet import StreamReader
 from sidecar.wire.framing import LAST_CHUNK, Walker, chunk
 from sidecar.wire.heads import ResponseHead
+from sidecar.wire.sse import event_ends
 
 KEEP_EVENT = 256 * 1024
 
@@ -154,6 +155,8 @@ class StreamRelay:
             return None
         self._aligned = walker.between_chunks
         whole = self._whole_events(payload)
+        if reader.error is not None:
+            whole = self._up_to_error(whole)
         if whole:
             self._send(chunk(whole) if self._chunked else whole)
         return self._judge()
@@ -201,6 +204,10 @@ class StreamRelay:
         """Kept bytes and payload up to the last event boundary; the rest is kept."""
         data = self._kept + payload if self._kept else payload
         pending = self._reader.pending
+        if self._reader.overflow:  # nobody knows where its event ends
+            self._kept = b""
+            self._inside_event = True
+            return data
         if not pending:
             self._kept = b""
             self._inside_event = False
@@ -214,3 +221,13 @@ class StreamRelay:
             self._inside_event = False
         self._kept = data[split:]
         return data[:split]
+
+    def _up_to_error(self, events: bytes) -> bytes:
+        """The endpoint's own error ends the stream: the [DONE] that vLLM sends after it would be a clean end."""
+        reader, begin = StreamReader(self._shape), 0
+        for end in event_ends(events):
+            reader.feed(events[begin:end])
+            if reader.error is not None:
+                return events[:end]
+            begin = end
+        return events

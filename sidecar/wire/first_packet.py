@@ -95,8 +95,11 @@ class StreamReader:
             return
         if not self.progress and self._first_packet_is == "body":
             self._look_for_body(payload)
-        for event in self._reader.feed(payload):
-            self.events += 1
+        events = self._reader.feed(payload)
+        self.events += len(events)
+        if settled and not self._marked(payload):
+            events = events[:1]  # only this one may have begun in an earlier read
+        for event in events:
             if not settled or self._marked(event.data or b"") or self._marked(event.name or b""):
                 self._take(read_event(self._shape, event))
                 settled = self.content and self.progress

@@ -12,6 +12,7 @@ Source:  WHATWG HTML, 9.2.6. `id` and `retry` are ignored. Beyond it: an event w
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 # Two line ends, each LF, CRLF or CR; written so that the search skips to the first CR or LF at C speed.
@@ -95,6 +96,11 @@ class EventReader:
         held = self._held
         if held.startswith((b"\n", b"\r")):
             held[:] = held.lstrip(b"\r\n")
+
+
+def event_ends(data: bytes) -> Iterator[int]:
+    """Where each of some whole events ends, its blank line included."""
+    return (blank.end() for blank in _BLANK_LINE.finditer(data))
 
 
 def _read_blocks(blocks: list[bytes]) -> list[Event]:

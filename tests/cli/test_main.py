@@ -30,6 +30,7 @@ ADMIN_COMMANDS = [
     ["eject", "s", "e"],
     ["restore", "s", "e"],
     ["events"],
+    ["explain"],
     ["top"],
 ]
 

@@ -133,7 +133,7 @@ def _read_line(line: str, file: str, cases: list[Case], macros: dict[str, bytes]
     elif line.startswith("["):
         cases.append(Case(line[1 : line.rindex("]")], file, macros))
     elif match := _SENT.fullmatch(line):
-        cases[-1].steps.append(_bytes(*match.groups(), cases[-1]))
+        cases[-1].steps.append(_bytes(match, cases[-1]))
         _join(cases[-1].steps)
     elif match := _MARKER.fullmatch(line):
         cases[-1].steps.append(Marker(match[1]))
@@ -143,7 +143,8 @@ def _read_line(line: str, file: str, cases: list[Case], macros: dict[str, bytes]
         raise ValueError("is no line of a case")
 
 
-def _bytes(by: str, how: str, text: str, case: Case) -> Bytes:
+def _bytes(line: re.Match[str], case: Case) -> Bytes:
+    by, how, text = line.groups()
     data = unescape(text, case.macros)
     if how == "#":
         return Bytes(by, b"%x\r\n%b\r\n" % (len(data), data))

@@ -126,7 +126,9 @@ class Endpoint:
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
         writer.write(head % len(self._plain) + body)
 
-    async def _play(self, got: Got | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _play(
+        self, got: Got | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         while self._steps:
             step = self._steps.popleft()
             if isinstance(step, Bytes):

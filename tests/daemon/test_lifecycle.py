@@ -262,6 +262,26 @@ def test_an_answer_that_is_no_stream_has_to_be_whole_by_its_timeout() -> None:
     run(test())
 
 
+def test_a_held_back_stream_that_falls_silent_is_rescued_after_the_idle_timeout() -> None:
+    """Its first packet was in time, so that clock has stopped; the app has seen nothing of it."""
+
+    async def test() -> None:
+        records: list[RequestRecord] = []
+        stalls = then_silence(SSE_HEAD, framed(chat_chunk("half")))
+        async with Llm(stalls) as first, Llm(stream("whole")) as second:
+            timeouts = {"first_packet": "5s", "idle": "60ms"}
+            written = config(
+                service("a", first, timeouts=timeouts), service("b", second), route={"commit": "complete"}
+            )
+            async with sidecar(written, sinks=[records.append]) as daemon:
+                reply = await ask(daemon, chat(stream=True))
+                assert (reply.ended, b"whole" in reply.body, b"half" in reply.body) == (True, True, False)
+            assert [a.outcome for a in records[0].attempts] == ["idle_timeout", "success"]
+            await asyncio.wait_for(first.received[0].hung_up.wait(), 5)
+
+    run(test())
+
+
 def test_the_request_s_body_is_free_once_an_attempt_has_committed() -> None:
     """A stream may go on for minutes; nobody will ever send that body again."""
 
@@ -441,12 +461,13 @@ def test_while_it_drains_a_changed_file_changes_nothing(tmp_path: Path) -> None:
                 stopping = begin(daemon.run_until_stopped())
                 await until(lambda: daemon._side.draining)
                 before = daemon._generation()
-                path.write_text(yaml.safe_dump({**written, "policy": {**written["policy"], "routes": []}}))
+                changed = config(service("a", llm, model="another"))["policy"]
+                path.write_text(yaml.safe_dump({**written, "policy": changed}))
                 daemon.reload()
+                assert not daemon._tasks
                 app.close()
                 await stopping
                 assert daemon._generation() == before
-                assert not daemon._tasks
 
     run(test())
 

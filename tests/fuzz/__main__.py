@@ -49,7 +49,7 @@ def fuzz(name: str, seconds: int) -> bool:
         f"-max_total_time={seconds}",
         f"-artifact_prefix={crashers}/",
         f"-dict={HERE / 'words.dict'}",
-        "-max_len=2048",
+        "-max_len=1024",
         "-timeout=10",
         *map(str, (work, seeds, crashers)),
     ]

@@ -15,9 +15,9 @@ from sidecar.exchange.relay import WHOLE, Framing, Relay, StreamRelay, framing_f
 from sidecar.failure import Failure
 from sidecar.wire.dialect import Shape
 from sidecar.wire.first_packet import StreamReader
-from sidecar.wire.framing import Chunked, Walker, response_walker
+from sidecar.wire.framing import Chunked, response_walker
 from sidecar.wire.head_cache import ResponseHeads
-from sidecar.wire.heads import ResponseHead, head_end, parse_response_head
+from sidecar.wire.heads import head_end, parse_response_head
 from sidecar.wire.sse import Event, EventReader
 from tests.fuzz.ways import ways
 
@@ -55,6 +55,15 @@ class Seen(NamedTuple):
     framing: Framing | None
     length: int | None
     stream: bool
+
+
+class Plain(NamedTuple):
+    """What all the bytes say when they are read at once."""
+
+    payload: bytes
+    done: bool  # as its framing says
+    may_close: bool  # the close of the connection is a proper end
+    finished: bool  # its events say that the answer is whole
 
 
 class Path:
@@ -144,11 +153,12 @@ class Path:
 
 def answer(data: bytes) -> None:
     setting, data = SETTINGS[(data[0] - ord("0")) % len(SETTINGS) if data else 0], data[1:]
+    plain = _plain_reading(setting, data)
     for reset in (False, True):
         seen = [_carry(setting, pieces, reset=reset) for pieces in ways(data)]
         for one in seen:
             _is_framed(one)
-            _is_honest(one, setting, data, reset=reset)
+            _is_honest(one, setting.shape, plain, reset=reset)
         verdicts = {(one.whole, _payload(one) if one.whole else b"") for one in seen}
         assert len(verdicts) == 1, [one.whole for one in seen]
 
@@ -188,35 +198,24 @@ def _payload(seen: Seen) -> bytes:
     return Chunked().feed(seen.sent) if seen.framing is not None and seen.framing.chunked else seen.sent
 
 
-def _is_honest(seen: Seen, setting: Setting, data: bytes, *, reset: bool) -> None:
+def _is_honest(seen: Seen, shape: Shape, plain: Plain | None, *, reset: bool) -> None:
     """Against a plain reading of all the bytes: nothing is made up, nothing cut is called whole."""
-    plain = _plain_reading(setting, data)
     if plain is None:
         assert not seen.opened
         return
-    head, walker, payload = plain
     got = _payload(seen)
     if seen.whole:
-        assert got == payload
-        ended = walker.done or (not reset and walker.eof() is None)
-        assert ended or (seen.stream and _finished(setting.shape, payload))
-        if seen.stream:
-            assert _finished(setting.shape, payload) or setting.shape is Shape.OTHER
-    elif not payload.startswith(got):
+        assert got == plain.payload
+        assert plain.done or (plain.may_close and not reset) or (seen.stream and plain.finished)
+        assert plain.finished or not seen.stream or shape is Shape.OTHER
+    elif not plain.payload.startswith(got):
         assert seen.stream
-        assert payload.startswith(got.removesuffix(_LAST_WORDS))
+        assert plain.payload.startswith(got.removesuffix(_LAST_WORDS))
         assert EventReader().feed(got)[-1] == Event(None, _ERROR), "the app would not see the error"
-    assert head.status >= 200
 
 
-def _finished(shape: Shape, payload: bytes) -> bool:
-    reader = StreamReader(shape, "content")
-    reader.feed(payload)
-    return reader.finished and reader.error is None
-
-
-def _plain_reading(setting: Setting, data: bytes) -> tuple[ResponseHead, Walker, bytes] | None:
-    """Head, walker and payload of the first real response in the data; None: there is none."""
+def _plain_reading(setting: Setting, data: bytes) -> Plain | None:
+    """The first real response in the data; None: there is none."""
     while (end := head_end(data)) >= 0:
         head = parse_response_head(data[:end])
         if isinstance(head, str):
@@ -224,5 +223,9 @@ def _plain_reading(setting: Setting, data: bytes) -> tuple[ResponseHead, Walker,
         data = data[end:]
         if head.status >= 200:
             walker = response_walker(head, setting.method)
-            return head, walker, walker.feed(data)
+            payload = walker.feed(data)
+            reader = StreamReader(setting.shape)
+            reader.feed(payload)
+            finished = reader.finished and reader.error is None
+            return Plain(payload, walker.done, walker.eof() is None, finished)
     return None

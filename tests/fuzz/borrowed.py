@@ -11,7 +11,7 @@ from sidecar.wire.heads import head_end
 from tests.corpus.cases import read_cases
 from tests.fuzz.answers import SETTINGS
 
-LONGEST = 4096
+LONGEST = 1024
 _BY_SHAPE = {setting.shape: number for number, setting in reversed(list(enumerate(SETTINGS)))}
 
 

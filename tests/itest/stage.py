@@ -12,11 +12,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.daemon.llm import Answer, Llm
+from tests.daemon.process import Process, running
 
 T = TypeVar("T")
 
@@ -37,19 +39,34 @@ def config(
 
 
 @contextmanager
+def daemon(written: dict[str, Any], folder: Path, **env: str) -> Iterator[Process]:
+    """The daemon as a process; what it had to say stands beside a test that fails."""
+    with running(written, folder, **env) as process:
+        try:
+            yield process
+        finally:
+            print(*process.stderr, *process.lines[-20:], sep="\n")
+
+
+@contextmanager
 def llm(*answers: Answer) -> Iterator[Llm]:
     """A scripted LLM service on a loop and in a thread of its own."""
-    service, loop = Llm(*answers), asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
+    service, up = Llm(*answers), Future[Callable[[], object]]()
+
+    async def serve() -> None:
+        loop, down = asyncio.get_running_loop(), asyncio.Event()
+        async with service:
+            up.set_result(lambda: loop.call_soon_threadsafe(down.set))
+            await down.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
+    end = up.result(10)
     try:
-        asyncio.run_coroutine_threadsafe(service.__aenter__(), loop).result(10)
         yield service
-        asyncio.run_coroutine_threadsafe(service.__aexit__(), loop).result(10)
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        end()
         thread.join(10)
-        loop.close()
 
 
 def until(what: str, look: Callable[[], T], *, within: float = 20.0) -> T:

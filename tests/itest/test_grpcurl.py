@@ -11,11 +11,11 @@ import httpx
 import pytest
 
 from tests.daemon.llm import Llm, json_answer, stream
-from tests.daemon.process import Process, running
+from tests.daemon.process import Process
 from tests.daemon.sidecar import service
 from tests.itest.calls import Grpcurl, Json
 from tests.itest.peers import grpcurl, require
-from tests.itest.stage import config, llm
+from tests.itest.stage import config, daemon, llm
 
 pytestmark = pytest.mark.itest
 
@@ -47,7 +47,7 @@ def process(tmp_path: Path, primary: Llm, fallback: Llm) -> Iterator[Process]:
         "base_ejection_time": "60s",
     }
     services = service("primary", primary, passive_health=strict), service("fallback", fallback)
-    with running(config(tmp_path, *services, route={"retries_per_service": 0}), tmp_path) as process:
+    with daemon(config(tmp_path, *services, route={"retries_per_service": 0}), tmp_path) as process:
         yield process
 
 

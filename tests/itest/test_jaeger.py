@@ -14,12 +14,12 @@ import openai
 import pytest
 from sidecar_client.transport import http_client
 
-from tests.daemon.llm import Llm, silence, stream
-from tests.daemon.process import Process, running
+from tests.daemon.llm import Llm, reset, silence, stream
+from tests.daemon.process import Process
 from tests.daemon.sidecar import service
 from tests.itest.peers import Jaeger, jaeger, require, running_jaeger
 from tests.itest.peers.serving import free_port
-from tests.itest.stage import config, llm, until
+from tests.itest.stage import config, daemon, llm, until
 from tests.itest.traces import Trace, find, search, wait_for_trace
 
 pytestmark = pytest.mark.itest
@@ -62,19 +62,25 @@ def fallback() -> Iterator[Llm]:
         yield service
 
 
-def written(folder: Path, primary: Llm, fallback: Llm, endpoint: str) -> dict[str, Any]:
-    never = {"consecutive_failures": 0, "failure_percentage_threshold": 0}
+def written(
+    folder: Path, primary: Llm, fallback: Llm, endpoint: str, first_packet: float = FIRST_PACKET
+) -> dict[str, Any]:
+    always_asked = {
+        "passive_health": {"consecutive_failures": 0, "failure_percentage_threshold": 0},
+        "adaptive_concurrency": {"enabled": False},
+    }
     return config(
         folder,
-        service("primary", primary, timeouts={"first_packet": f"{FIRST_PACKET:g}s"}, passive_health=never),
+        service("primary", primary, timeouts={"first_packet": f"{first_packet:g}s"}, **always_asked),
         service("fallback", fallback, model="their-model"),
+        route={"retries_per_service": 0},
         telemetry={"otlp_endpoint": endpoint, "sample_ratio": 0},
     )
 
 
 @pytest.fixture
 def process(tmp_path: Path, primary: Llm, fallback: Llm, store: Jaeger) -> Iterator[Process]:
-    with running(written(tmp_path, primary, fallback, store.otlp_endpoint), tmp_path) as process:
+    with daemon(written(tmp_path, primary, fallback, store.otlp_endpoint), tmp_path) as process:
         yield process
 
 
@@ -196,9 +202,10 @@ def test_a_failover_is_found_by_what_went_wrong_and_by_its_request_id(
 
 def test_a_plain_success_is_not_kept_at_a_ratio_of_0(tmp_path: Path, fallback: Llm, store: Jaeger) -> None:
     """Tracing costs what failures cost, unless more is asked for."""
-    with llm(stream(*ANSWER), silence) as primary:
-        endpoint = store.otlp_endpoint
-        with running(written(tmp_path, primary, fallback, endpoint), tmp_path) as process:
+    with llm(stream(*ANSWER), reset()) as primary:
+        # A late first packet is kept, so nothing here may be late.
+        patient = written(tmp_path, primary, fallback, store.otlp_endpoint, first_packet=PATIENCE)
+        with daemon(patient, tmp_path) as process:
             chat(process, traced=False)
             chat(process, traced=False)
             plain, failover = (
@@ -227,7 +234,7 @@ def test_a_collector_that_refuses_costs_a_count_and_is_used_again_once_it_is_the
     require(jaeger)
     port = free_port()
     refusing = written(tmp_path, primary, fallback, f"http://127.0.0.1:{port}")
-    with running(refusing, tmp_path, OTEL_EXPORTER_OTLP_TIMEOUT="1") as process:
+    with daemon(refusing, tmp_path, OTEL_EXPORTER_OTLP_TIMEOUT="1") as process:
         lost = chat(process)
         until("the spans to be given up", lambda: spans_dropped(process) == 1)
         process.wait_for("traces_failing")

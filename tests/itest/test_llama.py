@@ -18,7 +18,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.daemon.process import Process, running
+from tests.daemon.process import Process
 from tests.itest.load import Call, Load, load
 from tests.itest.peers import (
     LlamaServer,
@@ -27,7 +27,7 @@ from tests.itest.peers import (
     running_llama_server,
     tiny_model,
 )
-from tests.itest.stage import config, until
+from tests.itest.stage import config, daemon, until
 
 pytestmark = pytest.mark.itest
 
@@ -72,6 +72,8 @@ def policy(folder: Path, primary: LlamaServer, fallback: LlamaServer) -> dict[st
         "url": f"{primary.url}/v1",
         "model": "tiny",
         "timeouts": {"first_packet": f"{FIRST_PACKET:g}s"},
+        # As in the scenario that is rebuilt here: lateness counts as failure, and ejects.
+        "adaptive_concurrency": {"enabled": False},
         # Fast enough to be told in seconds; without a ramp the primary gets every request once it is back.
         "passive_health": {
             "consecutive_failures": 3,
@@ -91,7 +93,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     with ExitStack() as servers:
         primary = servers.enter_context(running_llama_server(slots=SLOTS))
         fallback = servers.enter_context(running_llama_server(slots=SLOTS))
-        process = servers.enter_context(running(policy(folder, primary, fallback), folder))
+        process = servers.enter_context(daemon(policy(folder, primary, fallback), folder))
         told = asyncio.run(tell(process, primary, servers))
         assert process.stop() == 0
         told.lines = process.lines

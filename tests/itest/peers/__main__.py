@@ -2,9 +2,19 @@
 
 import sys
 
-from tests.itest.peers import PeerMissing, grpcurl, jaeger, llama_server, node_sdks, tiny_model
+from tests.itest.peers import (
+    PeerMissing,
+    grpcurl,
+    jaeger,
+    llama_server,
+    node_sdks,
+    prometheus,
+    promtool,
+    tiny_model,
+)
 from tests.itest.peers.clients import GRPCURL
 from tests.itest.peers.llama import LLAMA
+from tests.itest.peers.metrics import PROMETHEUS
 from tests.itest.peers.node import NODE_SDKS
 from tests.itest.peers.tracing import JAEGER
 
@@ -14,6 +24,8 @@ def main() -> int:
     for peer, version in (
         (grpcurl, GRPCURL),
         (jaeger, JAEGER),
+        (prometheus, PROMETHEUS),
+        (promtool, PROMETHEUS),
         (llama_server, LLAMA),
         (tiny_model, "random"),
         (node_sdks, NODE_SDKS),

@@ -1,0 +1,1 @@
+"""The surge on real sockets: real daemons before a simulated LLM server, measured from the app's side."""
