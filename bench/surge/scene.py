@@ -170,7 +170,7 @@ class Scene:
         )
         loaded = load(text.encode())
         assert not loaded.problems, loaded.problems
-        daemon = Daemon(loaded.config, log_fd=None, listeners=[self.change], sinks=[self])
+        daemon = Daemon(loaded.config, log_fd=None, listeners=[self.change], sinks=[self.request_finished])
         await daemon.start()
         try:
             yield daemon

@@ -180,7 +180,9 @@ class Plan(Generic[E]):
 
     def _wait_as_asked(self, failure: Failure, now: float) -> Wait | None:
         asked, limit = failure.retry_after, self.route.wait_for_retry_after
-        if failure.status != 429 or asked is None or asked > limit or self._pushback or self._used_up():
+        if limit <= 0.0 or failure.status != 429 or asked is None or asked > limit:
+            return None
+        if self._pushback or self._used_up():
             return None
         until = now + pushback(asked, limit, self._rng)
         if not self._may_wait(until, now):

@@ -11,24 +11,22 @@ import asyncio
 import logging
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sidecar.attempt.plan import Answer, Plan, Try, Wait
-from sidecar.exchange.answers import RETRIED_FIELDS, answer_fields, local_answer, retried
 from sidecar.exchange.attempt import Attempt
-from sidecar.exchange.gate import Gate, Terms
+from sidecar.exchange.gate import Terms
 from sidecar.exchange.guard import guarded
-from sidecar.exchange.relay import Relay, StreamRelay, framing_for
+from sidecar.exchange.relay import Relay, StreamRelay
+from sidecar.exchange.reply import App, Reply
 from sidecar.failure import Failure, FailureKind
 from sidecar.record import AttemptRecord, RequestRecord
 from sidecar.route.match import upstream_target
 from sidecar.wire import traceparent
-from sidecar.wire.dialect import Shape, error_event
+from sidecar.wire.dialect import Shape
 from sidecar.wire.framing import Walker
 from sidecar.wire.request_body import Peek, with_model
-from sidecar.wire.rewrite import downstream_head
 from sidecar.wire.stainless import patience
-from sidecar.wire.usage import usage_of_answer
 
 if TYPE_CHECKING:
     from sidecar.exchange.runtime import RouteRuntime, Runtime, ServiceRuntime, Shared
@@ -39,27 +37,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class App(Protocol):
-    """The app's connection, as an exchange sees it."""
-
-    @property
-    def keep_alive(self) -> bool:
-        """The connection may carry another request after this one."""
-
-    def send(self, data: bytes) -> None: ...
-
-    def answered(self, *, keep_alive: bool) -> None:
-        """The answer has ended as it should."""
-
-    def broken(self) -> None:
-        """The answer cannot be ended as it should: what was sent goes out, then the connection ends."""
-
-
 class Exchange:
     """One request, from the moment it is whole."""
 
     __slots__ = (
-        "_app",
         "_attempt",
         "_body",
         "_error",
@@ -67,9 +48,9 @@ class Exchange:
         "_patience",
         "_peek",
         "_plan",
+        "_reply",
         "_route",
         "_shape",
-        "_until_close",
         "_wait",
         "record",
         "runtime",
@@ -93,7 +74,7 @@ class Exchange:
         self.runtime = runtime  # the generation it began with
         self.record = record
         self.stream = peek.stream
-        self._app = app
+        self._reply = Reply(app, head, record, shape)
         self._route = route
         self._head = head
         self._body = body
@@ -102,7 +83,6 @@ class Exchange:
         self._attempt: Attempt | None = None
         self._error: Attempt | None = None  # the last one that an endpoint answered with an HTTP error
         self._wait: asyncio.TimerHandle | None = None
-        self._until_close = False  # the answer ends with the connection (HTTP/1.0)
         self._patience = _patience_of(head)
         gives_up = None if self._patience is None else record.started_at + self._patience
         self._plan: Plan[EndpointHealth] = Plan(
@@ -146,7 +126,7 @@ class Exchange:
             log.exception("request %s met another bug", self.record.request_id)
         if self.record.bytes_out:
             self._end(failure)
-            self._app.broken()
+            self._reply.break_off()
         else:
             self._error = None
             self._answer(failure)
@@ -194,64 +174,28 @@ class Exchange:
 
     def attempt_opens(self, attempt: Attempt, walker: Walker | None) -> Relay | StreamRelay | None:
         """Commits: head and held bytes go to the app. `walker` is None where the answer is here as a whole."""
-        gate, record = attempt.gate, self.record
-        assert gate.head is not None
         self._forget_patience()  # an SDK waits for the answer to begin, then for each packet anew
         self._plan.committed()
         self._body = b""  # no other attempt may answer: the replay buffer is free
         self._error = None
-        record.service = attempt.service.service.name
-        record.status = gate.head.status
-        body = gate.body()
+        self.record.service = attempt.service.service.name
         if walker is None:
-            self._send_whole(gate, body)
+            self._reply.whole(attempt.gate)
             return None
-        stream = gate.reader is not None
-        framing = framing_for(gate.head, walker, minor=self._head.minor, stream=stream)
-        relay: Relay | StreamRelay
-        if gate.reader is not None:
-            relay = StreamRelay(self._send, walker, gate.reader, self._shape, framing)
-        else:
-            relay = Relay(self._send, walker, framing)
-        if framing.chunked:
-            field = b"transfer-encoding: chunked\r\n"
-        elif framing.until_close:
-            field = b""
-        else:
-            field = b"content-length: %d\r\n" % (gate.head.content_length or 0)
-        self._until_close = framing.until_close
-        keep_alive = self._app.keep_alive and not framing.until_close
-        self._send(self._head_bytes(gate, field, keep_alive=keep_alive) + relay.opening(body))
-        gate.payloads.clear()
-        return relay
+        return self._reply.begin(attempt.gate, walker)
 
     def attempt_ended(self, attempt: Attempt) -> None:
         """The committed answer is whole."""
-        reader = attempt.gate.reader
-        if reader is not None:
-            self.record.prompt_tokens, self.record.completion_tokens = reader.usage
+        self._note_usage(attempt)
         self._end(None)
-        self._app.answered(keep_alive=self._app.keep_alive and not self._until_close)
+        self._reply.finish()
 
     def attempt_broke(self, attempt: Attempt, failure: Failure, relay: Relay | StreamRelay) -> None:
         """The committed answer broke: the app is told in its dialect, and the body never ends properly."""
-        reader, record = attempt.gate.reader, self.record
-        if reader is not None:
-            record.prompt_tokens, record.completion_tokens = reader.usage
-            event = error_event(
-                self._shape,
-                failure.code,
-                f"The stream of the LLM service broke ({failure.code})",
-                record.request_id,
-                response_id=reader.response_id,
-                sequence_number=reader.events,
-                created_at=record.started_wall // 1_000_000_000,
-                model=record.model or "",
-            )
-            if words := relay.last_words(event):
-                self._send(words)
+        self._note_usage(attempt)
+        self._reply.last_words(attempt.gate, failure, relay)
         self._end(failure)
-        self._app.broken()
+        self._reply.break_off()
 
     # -- the plan's commands ------------------------------------------------------------------------------------
 
@@ -298,49 +242,13 @@ class Exchange:
     def _answer(self, failure: Failure) -> None:
         """Nothing is left to try: the last HTTP error as it came, else our own."""
         self._attempt = None
-        record = self.record
         if self._error is not None and failure.kind is not FailureKind.DEADLINE_EXCEEDED:
-            gate = self._error.gate
-            assert gate.head is not None
-            record.service = self._error.record.service
-            record.status = gate.head.status
-            self._send_whole(gate, gate.body())
+            self.record.service = self._error.record.service
+            self._reply.whole(self._error.gate)
         else:
-            record.status, data = local_answer(self._shape, failure, record, keep_alive=self._app.keep_alive)
-            self._send(data)
+            self._reply.own(failure)
         self._end(failure)
-        self._app.answered(keep_alive=self._app.keep_alive)
-
-    # -- writing ------------------------------------------------------------------------------------------------
-
-    def _send(self, data: bytes) -> None:
-        self.record.bytes_out += len(data)
-        self._app.send(data)
-
-    def _send_whole(self, gate: Gate, body: bytes) -> None:
-        """Head and body of an answer that is here from its first to its last byte."""
-        head = gate.head
-        assert head is not None
-        if self._head.method == "HEAD" or head.status in (204, 304):
-            length = None if head.status == 204 else head.content_length  # 204 must not bear one (9110 8.6)
-            field = b"" if length is None else b"content-length: %d\r\n" % length
-            body = b""
-        else:
-            field = b"content-length: %d\r\n" % len(body)
-        if gate.reader is None and body:
-            self.record.prompt_tokens, self.record.completion_tokens = usage_of_answer(body)
-        self._send(self._head_bytes(gate, field, keep_alive=self._app.keep_alive) + body)
-
-    def _head_bytes(self, gate: Gate, framing: bytes, *, keep_alive: bool) -> bytes:
-        assert gate.head is not None
-        failed = gate.head.status >= 400
-        extra = answer_fields(self.record, failed=failed)
-        instead = RETRIED_FIELDS if failed and retried(self.record) else frozenset()
-        if keep_alive and self._head.minor == 0:
-            extra += b"connection: keep-alive\r\n"  # HTTP/1.0 closes unless told otherwise
-        return downstream_head(
-            gate.head, extra=extra, framing=framing, keep_alive=keep_alive, instead=instead
-        )
+        self._reply.finish()
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -354,6 +262,10 @@ class Exchange:
         if self._wait is not None:
             self._wait.cancel()
             self._wait = None
+
+    def _note_usage(self, attempt: Attempt) -> None:
+        if (reader := attempt.gate.reader) is not None:
+            self.record.prompt_tokens, self.record.completion_tokens = reader.usage
 
     def _forget_patience(self) -> None:
         if self._patience is not None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from random import Random
 
-from sidecar.health.endpoint import IN_ROTATION, EndpointHealth
+from sidecar.health.endpoint import IN_ROTATION, EndpointHealth, Traffic
 from sidecar.health.events import HealthEvent, ServiceRecovered, ServiceUnavailable
 from sidecar.health.limit import Limit
 from sidecar.health.outlier import may_eject
 from sidecar.policy.snapshot import PassiveHealth, Service
+from sidecar.terms import EndpointKey
 
 
 class Group:
@@ -39,6 +40,10 @@ class Group:
         """Whether the share limit lets this one leave too."""
         out = sum(other.is_out for other in self.listed if other is not endpoint)
         return may_eject(out, len(self.listed), self.policy.max_ejection_percent)
+
+    def new_endpoint(self, key: EndpointKey, traffic: Traffic, rng: Random, now: float) -> EndpointHealth:
+        """Under the service's policy; not listed yet."""
+        return EndpointHealth(key, self.policy, traffic, now, self.limit_for(None, rng))
 
     def limit_for(self, present: Limit | None, rng: Random) -> Limit | None:
         """The limit of an endpoint under the service's policy; one that it has goes on with what it learned."""

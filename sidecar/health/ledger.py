@@ -90,8 +90,7 @@ class Ledger:
         events += [self._remove(old, now) for old in group.listed if old.key not in kept]
         for key in keys:
             if key not in self._by_key:
-                limit = group.limit_for(None, self._rng)
-                self._by_key[key] = EndpointHealth(key, group.policy, self._traffic, now, limit)
+                self._by_key[key] = group.new_endpoint(key, self._traffic, self._rng, now)
                 events.append(EndpointAdded(key))
         group.listed = tuple(self._by_key[key] for key in keys)
         return self._told(group, events)
@@ -101,7 +100,7 @@ class Ledger:
         group = self._groups.get(service)
         return group.listed if group is not None else ()
 
-    # What happens. Exactly one `finished` for every `started`; between them at most one of `on_time` and `late`.
+    # What happens. Exactly one `finished` for every `started`; before it at most one of `on_time` and `late`.
 
     def started(self, endpoint: EndpointHealth, now: float) -> int:
         """An attempt begins; returns its era, for `finished`."""

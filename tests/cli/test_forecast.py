@@ -158,7 +158,7 @@ def test_the_forecast_is_what_the_data_path_decides(seed: int, failure: Failure)
         vendor=service("vendor", load_balancing=rng.choice(["least_request", "round_robin"])),
     )
     ledger, now = _worn(snapshot, rng)
-    told = [endpoint_message(status, Moment(START * 10**9, now)) for status in ledger.statuses(now)]
+    told = [endpoint_message(status, Moment(now, START * 10**9)) for status in ledger.statuses(now)]
     foretold = forecast(snapshot, told, CHAT, failure, float(START)).attempts
     happened = _plan(snapshot, ledger, failure, now)
     assert [service for service, _ in happened] == [attempt.service for attempt in foretold]

@@ -25,6 +25,16 @@ def test_it_is_a_config_like_any_other() -> None:
     assert settings.ops_listen == (TcpAddress("127.0.0.1", 8802),)
 
 
+def test_concurrency_adapts_only_when_that_is_asked_for() -> None:
+    """The reference scenario comes first."""
+    asked_for = config(
+        listen=(), admin=(), ops=(), primary_url="http://a", fallback_url="http://b", adaptive=True
+    )
+    for text, on in ((TEXT, False), (asked_for, True)):
+        primary = build_snapshot(load(text.encode()).config.policy, 1).services[PRIMARY]
+        assert (primary.adaptive_concurrency is not None) is on
+
+
 def test_it_is_the_policy_of_the_reference_scenario() -> None:
     """But for the ejection, which is short enough to see its end."""
     snapshot = build_snapshot(load(TEXT.encode()).config.policy, 1)

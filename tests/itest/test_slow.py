@@ -116,7 +116,11 @@ class Watch:
         pytest.param("B", CONNECTIONS, 64, ("-i", "1", "-s", "8192", "-x", "24"), id="bodies"),
         pytest.param("B", CONNECTIONS, 64, ("-i", "5", "-s", "8192", "-x", "24"), id="stalled bodies"),
         pytest.param(
-            "X", SLOW_READERS, 512, ("-w", "10", "-y", "20", "-n", "1", "-z", "32", "-t", "GET"), id="reading"
+            "X",
+            SLOW_READERS,
+            1024,
+            ("-w", "10", "-y", "20", "-n", "1", "-z", "32", "-t", "GET"),
+            id="reading",
         ),
     ],
 )
