@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run test itest check fix proto peers lock cov clean
+.PHONY: help setup run test itest check fix proto fuzz sim soak micro peers lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
@@ -25,8 +25,20 @@ run: setup ## the demo; with CONFIG=FILE the daemon
 test: setup ## every test that needs only PyPI
 	@$(BIN)/python -m pytest -q -m "not itest" $(ARGS)
 
-itest: setup ## tests against real peers: grpcurl, Jaeger, llama-server; a missing one skips with its reason
+itest: setup ## tests against real peers: grpcurl, Jaeger, llama-server, Node, browsers; a missing one skips with its reason
 	@$(BIN)/python -m pytest -q -m itest $(ARGS)
+
+fuzz: setup ## fuzz every parser, FUZZ_SECONDS (60) each; findings are kept and replayed by make test
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),60) $(ARGS)
+
+sim: setup ## hours of surges in invented time: the real core before a modelled GPU
+	@$(BIN)/python -m bench.sim $(ARGS)
+
+soak: setup ## minutes (SOAK_MINUTES, 10) of broken traffic; all must be back where it was
+	@$(BIN)/python -m bench.soak $(ARGS)
+
+micro: setup ## what the data path costs in Python alone
+	@$(BIN)/python -m bench.micro $(ARGS)
 
 peers: setup ## build and install the real peers of itest
 	@$(BIN)/python -m tests.itest.peers

@@ -23,6 +23,8 @@ from sidecar.policy.snapshot import PassiveHealth
 
 # For a server of one's own that is started again when it dies: asked once a second, and soon fully used.
 PROBED = PassiveHealth(base_ejection_time=1.0, max_ejection_time=1.0, ramp=3.0)
+# The reference scenario judges each interval by itself.
+REFERENCE = PassiveHealth(window=1.0)
 COLUMNS = ("success", "crashes", "p99", "late", "used", "busy", "back", "worst", "ejected")
 
 
@@ -38,6 +40,7 @@ def cases() -> Iterator[tuple[str, Case]]:
         yield f"{count:2}, primary killed, by default", Case(sidecars=count, killed=True)
     for count in (1, 20):
         yield f"{count:2}, enabled: false", Case(sidecars=count, adaptive=False)
+        yield f"{count:2}, enabled: false, window: 1s", Case(count, adaptive=False, passive=REFERENCE)
 
 
 def mean(values: Sequence[float | None]) -> float:

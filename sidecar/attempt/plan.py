@@ -25,7 +25,7 @@ Rules, in the order they are asked when an attempt failed:
 
 When every service is passed over: before the first attempt, the endpoint due back first is tried. Afterwards
 the request has had its try and sparing an ejected endpoint comes first; but one that is back already, on
-probation or with a share that grows, takes a request that would be lost without it.
+probation, with a share that grows or at its adaptive limit, takes a request that would be lost without it.
 
 A deadline is shared: an attempt may use what is left divided by the services that could still be asked, itself
 included, so a slow primary cannot eat the fallback's time. Where no timeout may fall back it gets all.

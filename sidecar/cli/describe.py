@@ -18,7 +18,7 @@ from sidecar.cli.table import Cell, Styled, clean, paint
 ENDPOINT_HEADER = ("SERVICE", "ENDPOINT", "STATE", "IN FLIGHT", "REQUESTS", "FAILED", "UNTIL", "REASON")
 
 _STATE_STYLE = {"available": "good", "ejected": "bad", "probe_failed": "bad"}
-_EVENT_STYLE = {
+EVENT_STYLE = {
     "gap": "bad",
     "endpoint_ejected": "bad",
     "service_unavailable": "bad",
@@ -50,7 +50,7 @@ def endpoint_row(endpoint: pb.Endpoint, now: datetime) -> list[Cell]:
 def event_line(event: pb.HealthEvent, *, colour: bool) -> str:
     """Time, type, what happened, and the number to resume from."""
     kind = event.WhichOneof("event") or event.type or "unknown"
-    name = Styled(kind, _EVENT_STYLE[kind]) if kind in _EVENT_STYLE else kind
+    name = Styled(kind, EVENT_STYLE[kind]) if kind in EVENT_STYLE else kind
     number = paint(Styled(f"#{event.sequence}", "dim"), colour=colour)
     return f"{time_of_day(event.time)}  {paint(name, colour=colour, width=19)}  {clean(event_words(event))}  {number}"
 

@@ -4,9 +4,9 @@ In:      the running policy as a Snapshot, the endpoints as ListEndpoints gives 
          attempt of it shall fail.
 Out:     the route, the attempts in order, and why each other route and endpoint is not among them.
 How:     Router, Candidates and Plan are those of the data path; only the endpoints are copies.
-Exact:   but for three things that only the daemon knows: which of two equally good endpoints chance draws (all of
-         them are named), whether a growing share lets this very request in (told with the attempt), and how much of
-         the retry budget is used at the moment.
+Exact:   but for what only the daemon knows: which of the endpoints in rotation chance draws (all of them are
+         named), whether a growing share lets this very request in (told with the attempt), whether an adaptive limit
+         that is nearly reached does, and how much of the retry budget is used at the moment.
 Units:   seconds; now is 0.
 """
 

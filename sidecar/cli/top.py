@@ -18,11 +18,15 @@ from sidecar.cli.connection import connect
 from sidecar.cli.options import Subparsers, add_admin_options, command, number, seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from llmsidecar.v1.health_pb2 import Endpoint
     from sidecar_client.admin import AdminClient
 
-    from sidecar.cli.top_model import Section, TopModel
+    from sidecar.cli.top_model import TopModel
 
-    Draw = Callable[[str, list[Section]], None]
+    Draw = Callable[[str, TopModel, Sequence[Endpoint], datetime], None]
 
 NO_RICH = "sidecar: a live view needs rich (pip install 'llm-ha-sidecar[cli]'); this is the plain one"
 
@@ -67,9 +71,7 @@ def _watch(admin: AdminClient, draw: Draw, interval: float, count: int | None) -
     drawn = 0
     while drawn != count:
         with lock:
-            status = model.lost or f"connected to {admin.address}"
-            sections = model.sections(endpoints, datetime.now(UTC))
-        draw(status, sections)
+            draw(model.lost or f"connected to {admin.address}", model, endpoints, datetime.now(UTC))
         drawn += 1
         if drawn == count:
             return
@@ -110,11 +112,11 @@ def _display(*, plain: bool) -> Iterator[Draw]:
         yield draw
 
 
-def _print_plain(status: str, sections: list[Section]) -> None:
+def _print_plain(status: str, model: TopModel, endpoints: Sequence[Endpoint], now: datetime) -> None:
     from sidecar.cli.table import table, wants_colour
 
     lines = [status]
-    for section in sections:
+    for section in model.sections(endpoints, now):
         lines += ["", section.title, *table(section.header, section.rows, colour=wants_colour(sys.stdout))]
     print("\n".join(lines), end="\n\n", flush=True)
 

@@ -1,48 +1,177 @@
 """The live drawing of `sidecar top`; the only module that needs rich.
 
+Out:     the alternate screen, redrawn in place; what does not fit is the oldest events.
 Errors:  ImportError on import when rich is not installed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
+from llmsidecar.v1 import health_pb2 as pb
+from rich import box
 from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from sidecar.cli.describe import ENDPOINT_HEADER, EVENT_STYLE, endpoint_row
 from sidecar.cli.table import Cell, Styled, clean
-from sidecar.cli.top_model import Section
+from sidecar.cli.top_model import WINDOW, ServiceFigures, TopModel, availability, event_row, time_or_dash
 
 STYLES = {"good": "green", "bad": "red", "warn": "yellow", "dim": "dim", "head": "bold"}
+HUES = ("bright_blue", "dark_orange", "turquoise2", "orchid", "deep_pink3", "yellow3")
+BLOCKS = "▁▂▃▄▅▆▇█"
+BAR = 24  # cells of a share of 100 %
+FEWEST_EVENTS = 3
+
+Draw = Callable[[str, TopModel, Sequence[pb.Endpoint], datetime], None]
 
 
 @contextmanager
-def live() -> Iterator[Callable[[str, list[Section]], None]]:
+def live() -> Iterator[Draw]:
     """The alternate screen for as long as the context lasts; yields what draws one view."""
     with Live(screen=True, auto_refresh=False) as display:
 
-        def draw(status: str, sections: list[Section]) -> None:
-            display.update(view(status, sections), refresh=True)
+        def draw(status: str, model: TopModel, endpoints: Sequence[pb.Endpoint], now: datetime) -> None:
+            height = display.console.size.height
+            display.update(view(status, model, endpoints, now, height), refresh=True)
 
         yield draw
 
 
-def view(status: str, sections: list[Section]) -> RenderableType:
+def view(
+    status: str, model: TopModel, endpoints: Sequence[pb.Endpoint], now: datetime, height: int = 50
+) -> RenderableType:
     """One view as something rich can draw."""
-    header = Text(f"sidecar top   {clean(status)}   Ctrl-C ends it", style="bold")
-    return Group(header, *(_table(section) for section in sections))
+    services = model.services(endpoints, now)
+    ways = model.ways()[:FEWEST_EVENTS]
+    used = 2 + (len(services) + 3) + (len(endpoints) + 3) + (len(ways) + 3 if ways else 0) + 2
+    parts = [_headline(status, model, endpoints, services), _services(services), _endpoints(endpoints, now)]
+    if ways:
+        parts.append(_ways(ways))
+    return Group(*parts, _events(model.newest(max(FEWEST_EVENTS, height - used))))
 
 
-def _table(section: Section) -> Table:
-    drawn = Table(title=section.title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in section.header:
-        drawn.add_column(name, header_style="dim", no_wrap=True, overflow="ellipsis")
-    for row in section.rows:
-        drawn.add_row(*(_text(cell) for cell in row))
-    return drawn
+def _headline(
+    status: str, model: TopModel, endpoints: Sequence[pb.Endpoint], services: Sequence[ServiceFigures]
+) -> RenderableType:
+    out = [figures.name for figures in services if figures.endpoints and not figures.up]
+    up = sum(endpoint.available for endpoint in endpoints)
+    if model.lost or model.blind:
+        verdict = Text(" BLIND ", style="bold white on red")
+    elif out:
+        verdict = Text(clean(f" {', '.join(out)} OUT OF ROTATION "), style="bold white on red")
+    elif up < len(endpoints):
+        verdict = Text(f" {len(endpoints) - up} OF {len(endpoints)} OUT ", style="bold black on yellow")
+    else:
+        verdict = Text(" ALL IN ROTATION ", style="bold black on green")
+    rate = sum(figures.answers for figures in services) / WINDOW
+    line = Table.grid(expand=True, padding=(0, 2))
+    for justify in ("left", "left", "left", "right"):
+        line.add_column(justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+    line.add_row(
+        Text("sidecar top", style="bold"),
+        verdict,
+        Text(f"{rate:.1f} answers/s   policy generation {model.generation or '?'}"),
+        Text(f"{clean(status)}   Ctrl-C ends it", style="dim"),
+    )
+    return Group(line, Text(""))
+
+
+def _services(services: Sequence[ServiceFigures]) -> RenderableType:
+    slowest = max((wait for figures in services for wait in figures.course if wait is not None), default=0.0)
+    table = _table()
+    for name, justify in (
+        ("SERVICE", "left"),
+        ("UP", "left"),
+        ("SHARE OF ANSWERS", "left"),
+        ("/s", "right"),
+        ("FAILED", "right"),
+        ("IN FLIGHT", "right"),
+        ("p50", "right"),
+        ("p99", "right"),
+        (f"FIRST PACKET, up to {time_or_dash(slowest or None)}", "left"),
+        ("FELL BACK", "right"),
+    ):
+        table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+    for place, figures in enumerate(services):
+        table.add_row(*_service(figures, HUES[place % len(HUES)], slowest))
+    return _panel(f"Services, last {WINDOW:.0f} s", table)
+
+
+def _service(figures: ServiceFigures, hue: str, slowest: float) -> list[Text]:
+    failed = figures.failed / figures.attempts if figures.attempts else 0.0
+    return [
+        Text.assemble(("● ", hue), (clean(figures.name), "bold")),
+        _text(availability(figures)),
+        _share(figures.share, hue),
+        Text(f"{figures.answers / WINDOW:.1f}"),
+        Text(f"{failed:.0%}", style="red" if failed else "dim"),
+        Text(str(figures.in_flight)),
+        Text(time_or_dash(figures.p50)),
+        Text(time_or_dash(figures.p99)),
+        Text(sparkline(figures.course, slowest), style=hue),
+        Text(str(figures.fell_back), style="yellow" if figures.fell_back else "dim"),
+    ]
+
+
+def _share(share: float | None, hue: str) -> Text:
+    filled = round(BAR * (share or 0.0))
+    told = "  -" if share is None else f"{share:4.0%}"
+    return Text.assemble(("━" * filled, hue), ("━" * (BAR - filled), "grey23"), f" {told}")
+
+
+def sparkline(course: Sequence[float | None], top: float) -> str:
+    """A block for each step, empty where nothing came."""
+    steps = len(BLOCKS) - 1
+    return "".join(
+        " " if wait is None else BLOCKS[round(steps * wait / top) if top else 0] for wait in course
+    )
+
+
+def _endpoints(endpoints: Sequence[pb.Endpoint], now: datetime) -> RenderableType:
+    table = _table()
+    for name in ENDPOINT_HEADER:
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    for endpoint in endpoints:
+        table.add_row(*(_text(cell) for cell in endpoint_row(endpoint, now)))
+    return _panel("Endpoints", table)
+
+
+def _ways(ways: Sequence[tuple[tuple[str, str, str], int]]) -> RenderableType:
+    table = _table()
+    for name in ("FROM", "TO", "REASON"):
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    table.add_column("REQUESTS", justify="right")
+    for (origin, target, reason), count in ways:
+        table.add_row(clean(origin), Text(clean(target)), Text(clean(reason), style="yellow"), str(count))
+    return _panel(f"Fallbacks, last {WINDOW:.0f} s", table)
+
+
+def _events(events: Sequence[pb.HealthEvent]) -> RenderableType:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False, expand=True)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    for event in events:
+        at, kind, words = event_row(event)
+        style = STYLES[EVENT_STYLE.get(str(kind), "dim")]
+        table.add_row(_text(at), Text(clean(str(kind)), style=style), _text(words))
+    return _panel("Events", table)
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+
+
+def _panel(title: str, content: RenderableType) -> Panel:
+    return Panel(
+        content, title=Text(title, style="bold"), title_align="left", box=box.ROUNDED, border_style="grey42"
+    )
 
 
 def _text(cell: Cell) -> Text:

@@ -190,14 +190,16 @@ class Gate:
         if head.content_type == b"text/event-stream" and head.content_encoding in (b"", b"identity"):
             kind = terms.first_packet_is or ("event" if terms.shape is Shape.OTHER else "content")
             self.reader = StreamReader(terms.shape, kind)
+        if self.reader is not None:
+            return Hold.STREAM  # the reader knows what counts; `headers` count at once
         if terms.complete:
-            return Hold.STREAM if self.reader is not None else Hold.WHOLE
+            return Hold.WHOLE
         match terms.first_packet_is:
             case "headers":
                 return Hold.NOTHING
             case "body":
                 return Hold.FIRST_BYTE
-        return Hold.STREAM if self.reader is not None else Hold.WHOLE
+        return Hold.WHOLE
 
     def _judge(self, *, whole: bool) -> Verdict | Failure | None:
         match self._hold:

@@ -63,11 +63,11 @@ class Limit:
         "_cut_at",
         "_dither",
         "_ghosts",
+        "_most",
         "_not_before",
         "_old",
         "_pressure",
         "_probe_from",
-        "_proven",
         "_rng",
         "_usual",
         "cancels",
@@ -78,8 +78,8 @@ class Limit:
         self.timeout = timeout  # for first packets
         self.cancels = cancels
         self._rng = rng
-        self._proven = 0  # in use when a first packet came in time, at most, since the last cut
-        self._old = inf  # in use at the last cut
+        self._most = START  # twice what has been proven since the last cut
+        self._old = inf  # in use at the last cut; inf: nothing was late, or it has got over it
         self._cut_at = -inf
         self._pressure = 0.0
         self._not_before = -inf
@@ -92,6 +92,8 @@ class Limit:
 
     def allows(self, in_flight: int, now: float) -> bool:
         """Whether one more attempt may begin beside those in flight."""
+        if self._old is inf:
+            return in_flight < self._most
         if now < self._not_before:
             return False
         if self._pressure >= PROBING and now < self._probe_from + self.timeout:
@@ -100,14 +102,13 @@ class Limit:
 
     def at(self, now: float) -> float:
         """The limit."""
-        most = max(START, 2.0 * self._proven)
         if self._old is inf:
-            return most
+            return self._most
         recovery = min(max(RECOVERY * self.timeout, SHORTEST_RECOVERY), LONGEST_RECOVERY)
         way = (now - self._cut_at) / recovery - 1.0  # -1: just cut; 0: the flat stretch
         step = (1.0 - BETA) * self._old
         grown = self._old + (step if way < 0.0 else max(step, FASTER)) * way * way * way
-        return max(1.0, min(grown, max(most, self._old)))
+        return max(1.0, min(grown, max(self._most, self._old)))
 
     def ghosts(self, now: float) -> int:
         """Attempts that were given up and may still keep the server busy."""
@@ -119,6 +120,11 @@ class Limit:
     # What happens.
 
     def began(self, now: float) -> None:
+        if self._old is inf:
+            return
+        if not self._pressure and not self.ghosts(now) and self.at(now) >= max(self._most, self._old):
+            self._most, self._old = max(self._most, self._old), inf  # it has got over it
+            return
         self._dither = self._rng.random()
         self._probe_from = now
         if self._pressure > 0.0:
@@ -126,7 +132,10 @@ class Limit:
 
     def on_time(self, began: float, in_flight: int) -> None:
         """A first packet came in time; its attempt still counts in `in_flight`."""
-        self._proven = max(self._proven, in_flight)
+        if 2.0 * in_flight > self._most:
+            self._most = 2.0 * in_flight
+        if self._old is inf:
+            return
         if began >= self._probe_from:
             self._probe_from = -inf
         if began > self._cut_at:
@@ -137,7 +146,7 @@ class Limit:
         if began <= self._cut_at:
             return
         self._old = float(max(1, in_flight + self.ghosts(now)))
-        self._proven = 0
+        self._most = START
         self._cut_at = now
         self._pressure = min(self._pressure + 1.0, MOST_PRESSURE)
         self._not_before = now + self._gap(now)

@@ -6,7 +6,7 @@ Out:     the attributes of Metrics; sidecar.telemetry.exposition turns them into
 Units:   histograms are in seconds.
 Limits:  label values are bounded: at most MAX_SERIES label sets a metric and MAX_MODELS models, the rest is
          counted under `other`. Series of an endpoint that has left are forgotten.
-Cost:    about 2 µs a request with one attempt, 1 more where its trace is kept; nothing is formatted before
+Cost:    about 2 µs a request with one attempt, 2 more where its trace is kept; nothing is formatted before
          a scrape.
 """
 

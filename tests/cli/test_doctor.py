@@ -169,7 +169,7 @@ def test_a_service_that_cannot_be_reached_fails(tmp_path: Path, url: str, what: 
 def test_https_to_a_port_that_speaks_http_is_told_apart(tmp_path: Path, service: HTTPServer) -> None:
     """The commonest slip in a url."""
     told = of(doctor(tmp_path, config(tmp_path, url_of(service).replace("http:", "https:"))), "network")
-    assert ("fail", True) == (told[0].status, "no TLS" in told[0].what)
+    assert (told[0].status, "no TLS" in told[0].what) == ("fail", True)
 
 
 def test_a_socket_with_a_wider_mode_fails(tmp_path: Path, service: HTTPServer) -> None:

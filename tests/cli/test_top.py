@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 
+import pytest
 from google.protobuf.duration_pb2 import Duration
 from llmsidecar.v1 import health_pb2
 from rich.console import Console
 
 from sidecar.cli.table import Cell, Styled
-from sidecar.cli.top_model import EVENTS_SHOWN, TopModel
-from sidecar.cli.top_rich import view
+from sidecar.cli.top_model import EVENTS_SHOWN, STEPS, TopModel
+from sidecar.cli.top_rich import sparkline, view
 from tests.cli.terminal import sidecar
 from tests.client.daemon import Daemon, Script
 from tests.client.messages import START, endpoint, event, recovered
@@ -45,8 +46,8 @@ def test_first_packet_times_are_those_of_the_last_minute() -> None:
     model.feed(attempt(0, 0.9))
     for number in range(1, 101):
         model.feed(attempt(50, number / 1000))
-    assert services(model, 61) == [["self-hosted", "1/1", "3", "100", "0", "50ms", "99ms", "0"]]
-    assert services(model, 111) == [["self-hosted", "1/1", "3", "0", "0", "-", "-", "0"]]
+    assert services(model, 61) == [["self-hosted", "1/1", "3", "1.7", "100%", "0", "50ms", "99ms", "0"]]
+    assert services(model, 111) == [["self-hosted", "1/1", "3", "0.0", "-", "0", "-", "-", "0"]]
 
 
 def test_failures_and_fallbacks_are_counted_where_they_began() -> None:
@@ -59,7 +60,50 @@ def test_failures_and_fallbacks_are_counted_where_they_began() -> None:
         event(4, "fallback", **{"from": "self-hosted", "to": "bailian", "reason": "first_packet_timeout"}),
     ):
         model.feed(told)
-    assert services(model, 5) == [["self-hosted", "1/1", "3", "3", "1", "100ms", "100ms", "1"]]
+    assert services(model, 5) == [["self-hosted", "1/1", "3", "0.0", "100%", "1", "100ms", "100ms", "1"]]
+
+
+def test_shares_are_those_of_the_answers_and_the_course_is_their_medians() -> None:
+    """A failed attempt answered nobody; a step without a first packet is a gap."""
+    model = TopModel()
+    for told in (
+        attempt(1, 0.2),
+        attempt(1, 0.4),
+        attempt(1, 0.3),
+        attempt(59, 0.1),
+        attempt(59, None, "reset"),
+    ):
+        model.feed(told)
+    other = attempt(30, 0.1)
+    other.attempt_finished.service = "vendor"
+    model.feed(other)
+    own, vendor = model.services([endpoint()], datetime.fromtimestamp(START + 60, UTC))
+    assert (own.share, vendor.share) == (0.8, 0.2)
+    assert own.course[:2] == [0.3, None]
+    assert sparkline(own.course, 0.3) == "█" + " " * (STEPS - 2) + "▃"
+
+
+def test_fallbacks_are_counted_by_their_way() -> None:
+    """In a surge there is one a request; the way and the reason are what matters."""
+    model = TopModel()
+    for number, reason in enumerate(("unhealthy", "first_packet_timeout", "unhealthy")):
+        model.feed(event(number, "fallback", **{"from": "own", "to": "vendor", "reason": reason}))
+    assert model.ways() == [
+        (("own", "vendor", "unhealthy"), 2),
+        (("own", "vendor", "first_packet_timeout"), 1),
+    ]
+    assert not model.recent
+    model.services([], datetime.fromtimestamp(START + 61, UTC))
+    assert sum(count for _, count in model.ways()) == 2, "the first is over a minute old"
+
+
+def test_the_generation_is_that_of_the_newest_policy() -> None:
+    """From the snapshot, then from every change."""
+    model = TopModel()
+    model.feed(event(1, "snapshot", policy_generation=3))
+    assert model.generation == 3
+    model.feed(event(2, "policy_applied", generation=4))
+    assert model.generation == 4
 
 
 def test_the_newest_events_are_listed_and_attempts_are_not() -> None:
@@ -68,7 +112,7 @@ def test_the_newest_events_are_listed_and_attempts_are_not() -> None:
     for number in range(EVENTS_SHOWN + 3):
         model.feed(recovered(number))
         model.feed(attempt(number, 0.1))
-    rows = model.sections([], datetime.fromtimestamp(START, UTC))[2].rows
+    rows = model.sections([], datetime.fromtimestamp(START, UTC))[3].rows
     assert [row[1] for row in rows] == ["service_recovered"] * EVENTS_SHOWN
     assert model.recent[-1].sequence == EVENTS_SHOWN + 2
 
@@ -88,12 +132,35 @@ def test_the_live_view_shows_the_same_and_cannot_be_driven_from_outside() -> Non
     model = TopModel()
     model.feed(event(1, "service_unavailable", service="s", reason="[red]\x1b[2J"))
     screen = io.StringIO()
-    sections = model.sections([endpoint()], datetime.fromtimestamp(START, UTC))
-    Console(file=screen, width=160, color_system=None).print(view("connected", sections))
+    now = datetime.fromtimestamp(START, UTC)
+    Console(file=screen, width=160, color_system=None).print(view("connected", model, [endpoint()], now))
     shown = screen.getvalue()
     assert "10.0.0.7:8000" in shown
     assert "[red]\\x1b[2J" in shown
     assert "\x1b" not in shown
+
+
+def test_the_live_view_says_at_once_what_is_out() -> None:
+    """In words, for those who do not see colours."""
+    shown = io.StringIO()
+    out = endpoint(reason="failure_percentage")
+    out.available = False
+    now = datetime.fromtimestamp(START, UTC)
+    Console(file=shown, width=160, color_system=None).print(view("connected", TopModel(), [out], now))
+    assert "self-hosted OUT OF ROTATION" in shown.getvalue()
+
+
+def test_the_live_view_fits_the_screen() -> None:
+    """It is the oldest events that go."""
+    model = TopModel()
+    for number in range(50):
+        model.feed(recovered(number))
+    shown = io.StringIO()
+    now = datetime.fromtimestamp(START, UTC)
+    console = Console(file=shown, width=120, color_system=None)
+    console.print(view("connected", model, [endpoint()], now, height=24))
+    assert len(shown.getvalue().splitlines()) == 24
+    assert shown.getvalue().count("self-hosted is back") > 5
 
 
 def test_on_a_terminal_the_view_is_drawn_in_place(daemon: Daemon) -> None:

@@ -50,9 +50,10 @@ def _addresses(service: Service) -> tuple[Sequence[Address], list[Finding]]:
     url = service.url
     try:
         answers = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: no label of a name may be that long
         remedy = "correct the url, or see to /etc/resolv.conf and the DNS service"
-        return (), [fail("network", f"{service.name}: {url.host} has no address ({error.strerror})", remedy)]
+        why = error.strerror if isinstance(error, OSError) else error
+        return (), [fail("network", f"{service.name}: {url.host} has no address ({why})", remedy)]
     fours = [answer for answer in answers if answer[0] == socket.AF_INET]
     hosts = dict.fromkeys(str(answer[4][0]) for answer in fours or answers)
     addresses = [TcpAddress(host, url.port) for host in hosts]
