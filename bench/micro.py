@@ -35,7 +35,9 @@ POLICY = {
         "routes": [{"services": ["a", "b"]}],
     },
 }
-ANSWER = json.dumps({"id": "c", "choices": [{"message": {"content": "hello"}}], "usage": {"prompt_tokens": 3}}).encode()
+ANSWER = json.dumps(
+    {"id": "c", "choices": [{"message": {"content": "hello"}}], "usage": {"prompt_tokens": 3}}
+).encode()
 
 
 class Remembering(asyncio.Transport):
@@ -67,7 +69,9 @@ class Remembering(asyncio.Transport):
 def request(*, stream: bool, number: int) -> bytes:
     """As the OpenAI SDK sends it. `number` makes the body's length differ."""
     text = "hello there " + "x" * (number % 40)
-    body = json.dumps({"model": "m", "stream": stream, "messages": [{"role": "user", "content": text}]}).encode()
+    body = json.dumps(
+        {"model": "m", "stream": stream, "messages": [{"role": "user", "content": text}]}
+    ).encode()
     head = (
         "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:8800\r\nAccept: application/json\r\n"
         "Accept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\nUser-Agent: OpenAI/Python 3.54.0\r\n"
@@ -79,8 +83,8 @@ def request(*, stream: bool, number: int) -> bytes:
 
 
 def response() -> bytes:
-    head = f"HTTP/1.1 200 OK\r\ndate: Tue, 24 Nov 2026 00:00:00 GMT\r\nserver: uvicorn\r\ncontent-length: {len(ANSWER)}\r\n"
-    return f"{head}content-type: application/json\r\n\r\n".encode() + ANSWER
+    head = "HTTP/1.1 200 OK\r\ndate: Tue, 24 Nov 2026 00:00:00 GMT\r\nserver: uvicorn\r\n"
+    return f"{head}content-length: {len(ANSWER)}\r\ncontent-type: application/json\r\n\r\n".encode() + ANSWER
 
 
 class Bench:
@@ -92,7 +96,7 @@ class Bench:
         self.app_transport, self.llm_transport = Remembering(), Remembering()
         self.app = AppConnection(listener)
         self.app.connection_made(self.app_transport)
-        runtime = daemon._running()
+        runtime = daemon._in_force.runtime()
         self.pool = runtime.services["a"].pool("127.0.0.1:9")
         self.llm = UpstreamConnection(self.pool)
         self.llm.connection_made(self.llm_transport)

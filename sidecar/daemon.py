@@ -18,7 +18,6 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sidecar import __version__
 from sidecar.admin.hub import EventHub
 from sidecar.admin.outcomes import Invalid, Outcome
 from sidecar.admin.policies import PolicyManager
@@ -27,44 +26,29 @@ from sidecar.downstream.connection import AppConnection
 from sidecar.downstream.listener import AppSide, Listener
 from sidecar.exchange.clocks import Clocks
 from sidecar.exchange.exchange import Exchange
-from sidecar.exchange.runtime import Runtime, Shared
+from sidecar.exchange.runtime import Shared
 from sidecar.health.events import HealthEvent
 from sidecar.health.ledger import EndpointStatus, Ledger
+from sidecar.in_force import InForce
+from sidecar.instruments import Instruments, Sources
 from sidecar.listening import listen, remove_sockets
 from sidecar.policy import load
 from sidecar.policy.build import build_settings
 from sidecar.policy.problems import Problem
-from sidecar.policy.snapshot import Service, Settings, Snapshot
-from sidecar.probe.http import HttpProbe
-from sidecar.probe.prober import Prober
+from sidecar.policy.snapshot import Settings, Snapshot
 from sidecar.probe.waker import Waker
-from sidecar.record import AttemptRecord, RequestRecord
-from sidecar.telemetry import otlp
-from sidecar.telemetry.access_log import AccessLog
+from sidecar.record import RequestRecord
 from sidecar.telemetry.changes import Changes, Fields
-from sidecar.telemetry.lines import Lines
-from sidecar.telemetry.loop_lag import LoopLag
-from sidecar.telemetry.metrics import Metrics
-from sidecar.telemetry.output import Output
-from sidecar.telemetry.walltime import WallTime
-from sidecar.terms import Address, TcpAddress, UnixAddress
-from sidecar.upstream.dns import Resolver, is_literal
+from sidecar.terms import Address, UnixAddress
 from sidecar.upstream.needs import missing
 from sidecar.watching import FileWatch
 
 if TYPE_CHECKING:
-    import ssl
-
     from llmsidecar.v1.config_pb2 import Config
     from llmsidecar.v1.policy_pb2 import Policy
 
     from sidecar.admin.server import AdminServer
     from sidecar.ops.server import OpsServer
-    from sidecar.telemetry.tracing import Tracing
-
-log = logging.getLogger(__name__)
-
-FIRST_ANSWERS = 1.0  # what the start waits for names to be resolved
 
 
 class StartRefused(Exception):
@@ -92,32 +76,30 @@ class Daemon:
         change of state, `sinks` every finished request."""
         self._config = config
         self._settings: Settings = build_settings(config)
-        self._path = path
         self._loop = loop = asyncio.get_running_loop()
         rng = Random(os.urandom(16))
         self._ledger = Ledger(rng)
         self._hub = EventHub(self._ledger.statuses)
-        self._sinks: list[Callable[[RequestRecord], None]] = [self._hub.request_finished, *sinks]
-        self._runtime: Runtime | None = None
+        self._instruments = Instruments(
+            self._settings,
+            loop,
+            log_fd=log_fd,
+            listeners=listeners,
+            sinks=[self._hub.request_finished, *sinks],
+        )
         self._shared = Shared(
             loop=loop,
             ledger=self._ledger,
             rng=rng,
             clocks=Clocks(loop),
-            request_finished=self._request_finished,
-            attempt_finished=self._attempt_finished,
+            request_finished=self._instruments.request_finished,
+            attempt_finished=self._hub.attempt_finished,
             health_events=self._health_events,
             sample_ratio=self._settings.sample_ratio,
         )
-        self._side = AppSide(self._shared, self._settings.limits, self._running)
+        self._in_force = InForce(self._shared, self._health_events)
+        self._side = AppSide(self._shared, self._settings.limits, self._in_force.runtime)
         self._waker = Waker(self._ledger, self._health_events, loop)
-        self._prober = Prober(
-            self._ledger, HttpProbe(self._tls_of, self._credential_of), self._health_events, loop, rng
-        )
-        self._resolver = Resolver(loop, self._resolved)
-        self._answered: dict[str, asyncio.Event] = {}
-        self._wall_time = WallTime()
-        self._make_telemetry(log_fd, listeners)
         store = PolicyStore(self._settings.state_dir) if self._settings.state_dir else None
         self.policies = PolicyManager(self._install, self._hub, store, also_check=missing)
         self._watch: FileWatch | None = None
@@ -141,15 +123,13 @@ class Daemon:
         outcome = await self.policies.start(self._config.policy)
         if isinstance(outcome, Invalid):
             raise StartRefused(outcome.problems)
-        await self._first_answers()
+        await self._in_force.first_answers()
         try:
             await self._bind()
         except OSError as error:
             await self._release()
             raise StartRefused([Problem("", f"cannot listen: {error.strerror or error}")]) from error
-        if self._tracing is not None:
-            self._tracing.start()
-        self._lag.start()
+        self._instruments.start()
         if self._watch is not None:
             self._watch.start()
         gc.collect()
@@ -191,91 +171,36 @@ class Daemon:
             )
             self.admin_listen = await self._admin.start()
         if settings.ops_listen:
-            self._ops = self._make_ops()
+            self._ops = self._instruments.ops_server(self._sources())
             self.ops_listen = await self._ops.start()
 
-    async def _first_answers(self) -> None:
-        """Waits a moment for names to be resolved, so that requests find every endpoint from the start."""
-        waiting = [self._loop.create_task(event.wait()) for event in self._answered.values()]
-        if waiting:
-            _, late = await asyncio.wait(waiting, timeout=FIRST_ANSWERS)
-            for task in late:
-                task.cancel()
+    # -- what the rooms tell and ask each other ------------------------------------------------------------------
 
-    # -- telemetry -----------------------------------------------------------------------------------------------
+    @property
+    def changes(self) -> Changes:
+        """Tells every listener of a change of state."""
+        return self._instruments.changes
 
-    def _make_telemetry(self, log_fd: int | None, others: Sequence[Callable[[Fields], None]]) -> None:
-        settings, clock = self._settings, self._wall_time
-        self._lines: Lines | None = None
-        listeners = list(others)
-        if log_fd is not None:
-            self._lines = Lines(Output(log_fd), self._loop)
-            access_log = AccessLog(self._lines, clock)
-            listeners.append(access_log.change)
-            if settings.access_log:
-                self._sinks.append(access_log.request_finished)
-        self._metrics = Metrics()
-        self._lag = LoopLag(self._loop)
-        if settings.ops_listen:
-            from sidecar.ops.series import Series
-            from sidecar.ops.state import RecentEvents
+    def _health_events(self, events: Sequence[HealthEvent]) -> None:
+        self._hub.publish_health(events)
+        self._instruments.health_events(events)
+        self._waker.rearm()
 
-            self._series, self._recent = Series(), RecentEvents()
-            self._sinks += [self._metrics.request_finished, self._series.request_finished]
-            listeners.append(self._recent.add)
-        self.changes = Changes(clock, listeners)
-        self._tracing: Tracing | None = None
-        where = otlp.destination(settings.otlp_endpoint, os.environ)
-        if isinstance(where, otlp.Destination):
-            from sidecar.telemetry.tracing import Tracing
+    def _install(self, snapshot: Snapshot, policy: Policy) -> None:
+        self._in_force.install(snapshot)
+        self._side.heads.forget()  # what is memorized with them names services of the policy before
+        self.changes.state("policy_applied", generation=snapshot.generation)
 
-            self._tracing = Tracing(
-                where,
-                version=__version__,
-                sample_ratio=settings.sample_ratio,
-                loop=self._loop,
-                report=lambda event, why: self.changes.state(event, reason=why),
-            )
-            self._sinks.append(self._tracing.request_finished)
-            self._metrics.is_traced = self._tracing.keeps
-
-    def _make_ops(self) -> OpsServer:
-        from sidecar.ops.policy_view import policy_view
-        from sidecar.ops.server import OpsServer, Sources
-        from sidecar.ops.state import StateView
-        from sidecar.telemetry.exposition import Exposition, Gauges
-
-        gauges = Gauges(
+    def _sources(self) -> Sources:
+        return Sources(
+            not_ready=self._not_ready,
             statuses=self._statuses,
-            active_requests=self._active_requests,
-            policy_generation=self._generation,
+            active_requests=self._in_force.active_requests,
+            snapshot=self._in_force.snapshot,
             events_dropped=lambda: self._hub.missed,
             policies_rejected=lambda: self._hub.rejections,
-            retries_refused=self._retries_refused,
-            loop_lag=self._lag.worst,
-            spans_dropped=lambda: self._tracing.dropped if self._tracing is not None else 0,
-            log_lines_dropped=lambda: self._lines.dropped if self._lines is not None else 0,
+            retries_refused=self._in_force.retries_refused,
         )
-        view = StateView(
-            version=__version__,
-            started_at=monotonic(),
-            clock=monotonic,
-            wall_time=self._wall_time.now,
-            not_ready=self._not_ready,
-            policy_generation=self._generation,
-            statuses=self._statuses,
-            active_requests=self._active_requests,
-            series=self._series,
-            events=self._recent,
-        )
-        exposition = Exposition(self._metrics, gauges)
-        sources = Sources(
-            not_ready=self._not_ready,
-            metrics=exposition.render,
-            state=view.read,
-            policy=lambda: policy_view(self._running().snapshot),
-        )
-        return OpsServer(self._settings.ops_listen, sources, hosts=self._settings.hosts)
 
     def _statuses(self) -> list[EndpointStatus]:
         return self._ledger.statuses(monotonic())
@@ -284,87 +209,6 @@ class Daemon:
         if self._side.draining:
             return "draining"
         return None if self.ready else "starting"
-
-    def _generation(self) -> int:
-        return self._runtime.generation if self._runtime is not None else 0
-
-    def _active_requests(self) -> dict[str, int]:
-        services = self._running().services
-        return {name: sum(e.in_flight for e in self._ledger.endpoints(name)) for name in services}
-
-    def _retries_refused(self) -> dict[str, int]:
-        return {name: route.budget.refused for name, route in self._running().routes.items()}
-
-    def _request_finished(self, record: RequestRecord) -> None:
-        for sink in self._sinks:
-            try:
-                sink(record)
-            except Exception:  # whoever listens must not be able to stop what runs
-                log.exception("a sink failed on the record of request %s", record.request_id)
-
-    def _attempt_finished(self, request: RequestRecord, attempt: AttemptRecord) -> None:
-        self._hub.attempt_finished(request, attempt)
-
-    def _health_events(self, events: Sequence[HealthEvent]) -> None:
-        self._hub.publish_health(events)
-        self._metrics.health_events(events)
-        self.changes.health_events(events)
-        self._waker.rearm()
-
-    # -- policy --------------------------------------------------------------------------------------------------
-
-    def _running(self) -> Runtime:
-        assert self._runtime is not None, "no policy before start()"
-        return self._runtime
-
-    def _install(self, snapshot: Snapshot, policy: Policy) -> None:
-        old, new = self._runtime, Runtime(self._shared, snapshot)
-        if old is not None:
-            new.take_over(old)
-        self._runtime = new
-        self._side.heads.forget()  # what is memorized with them names services of the policy before
-        events = self._ledger.configure(snapshot.services, monotonic())
-        names: dict[str, TcpAddress] = {}
-        for service in snapshot.services.values():
-            if not service.endpoints:
-                events += self._point(service, names)
-        for name, runtime in new.services.items():
-            runtime.keep_only([e.key.address for e in self._ledger.endpoints(name)])
-        self._resolver.watch(names)
-        self._health_events(events)
-        self._prober.apply(snapshot)
-        self.changes.state("policy_applied", generation=snapshot.generation)
-
-    def _point(self, service: Service, names: dict[str, TcpAddress]) -> Sequence[HealthEvent]:
-        """The endpoints of a service that has none written: its url's address, or what its name resolves to."""
-        where = TcpAddress(service.url.host, service.url.port)
-        if not is_literal(where.host):
-            names[service.name] = where
-            if not self.ready:
-                self._answered.setdefault(service.name, asyncio.Event())
-            if self._ledger.endpoints(service.name):
-                return ()  # the answers so far stay until there are new ones
-        return self._ledger.set_endpoints(service.name, [str(where)], monotonic())
-
-    def _resolved(self, name: str, addresses: Sequence[TcpAddress]) -> None:
-        found = [str(address) for address in addresses]
-        events = self._ledger.set_endpoints(name, found, monotonic())
-        if (service := self._running().services.get(name)) is not None:
-            service.keep_only(found)
-        self._health_events(events)
-        self._prober.endpoints_changed()
-        if (event := self._answered.get(name)) is not None:
-            event.set()
-
-    def _tls_of(self, service: Service) -> ssl.SSLContext | None:
-        runtime = self._running().services.get(service.name)
-        if runtime is None or runtime.tls is None:
-            return None
-        return runtime.tls.context(monotonic())
-
-    def _credential_of(self, service: Service) -> tuple[str, str] | None:
-        runtime = self._running().services.get(service.name)
-        return runtime.credential() if runtime is not None else None
 
     # -- the config file -------------------------------------------------------------------------------------------
 
@@ -456,24 +300,18 @@ class Daemon:
             connection.end()
         if self._watch is not None:
             self._watch.stop()
-        self._resolver.stop()
         self._waker.stop()
-        self._lag.stop()
-        await self._prober.stop()
-        if self._tracing is not None:
-            await self._tracing.stop(1.0)
+        await self._in_force.stop()
+        await self._instruments.flush()
         if self._ops is not None:
             await self._ops.stop()
         if self._admin is not None:
             await self._admin.stop(0.2)
         await self.policies.close()
-        if self._runtime is not None:
-            for service in self._runtime.services.values():
-                service.close()
+        self._in_force.close()
         remove_sockets((*self.admin_listen, *map(str, self.ops_listen)))
         self.changes.state("stopped")
-        if self._lines is not None:
-            self._lines.close()
+        self._instruments.close()
 
 
 def start_up_log() -> None:

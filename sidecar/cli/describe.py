@@ -71,7 +71,8 @@ def event_words(event: pb.HealthEvent) -> str:
             return f"{returned.service} {returned.endpoint}: {returned.reason}"
         case "endpoint_probation":
             probation = event.endpoint_probation
-            return f"{probation.service} {probation.endpoint}: the next {probation.requests} requests decide"
+            decide = "request decides" if probation.requests == 1 else f"{probation.requests} requests decide"
+            return f"{probation.service} {probation.endpoint}: the next {decide}"
         case "probe_changed":
             probe = event.probe_changed
             verdict = "healthy" if probe.healthy else "unhealthy"

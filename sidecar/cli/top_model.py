@@ -2,7 +2,8 @@
 
 In:      health events as they come, the endpoints as they stand, `now` as a datetime.
 Out:     figures for the live drawing; Sections, tables with a title, for the plain one.
-Units:   seconds; the rates are those of the last WINDOW seconds by the daemon's own time stamps.
+Units:   seconds; the rates are those of the last WINDOW seconds by the daemon's own time stamps, or of the time
+         since the first event, while that is less.
 Rule:    an answer is an attempt that succeeded; the share of a service is its share of them.
 """
 
@@ -74,6 +75,7 @@ class ServiceFigures(NamedTuple):
     in_flight: int
     attempts: int
     answers: int
+    rate: float  # answers a second
     share: float | None  # of the answers of all services; None: nobody answered
     failed: int
     p50: float | None
@@ -89,12 +91,14 @@ class TopModel:
     attempts: deque[Attempt] = field(default_factory=lambda: deque(maxlen=MOST_ATTEMPTS))
     fallbacks: deque[FellBack] = field(default_factory=lambda: deque(maxlen=MOST_ATTEMPTS))
     recent: deque[pb.HealthEvent] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    began: float | None = None  # time of the first event
     generation: int = 0  # of the policy; 0: not told yet
     lost: str = ""  # why there is no connection; empty: there is one
     blind: str = ""  # why no events come any more; empty: they do
 
     def feed(self, event: pb.HealthEvent) -> None:
         at = event.time.ToNanoseconds() / 1e9
+        self.began = at if self.began is None else self.began
         match event.WhichOneof("event"):
             case "attempt_finished":
                 self.attempts.append(_attempt(event.attempt_finished, at))
@@ -115,9 +119,8 @@ class TopModel:
         left = Counter(fallback.way[0] for fallback in self.fallbacks)
         answers = Counter(attempt.service for attempt in self.attempts if attempt.outcome == "success")
         names = dict.fromkeys([e.service for e in endpoints] + [a.service for a in self.attempts])
-        return [
-            self._service(name, endpoints, left[name], answers, now.timestamp() - WINDOW) for name in names
-        ]
+        at = now.timestamp()
+        return [self._service(name, endpoints, left[name], answers, at) for name in names]
 
     def ways(self) -> list[tuple[tuple[str, str, str], int]]:
         """From, to and reason of the fallbacks, the most frequent first; as of the last look at the services."""
@@ -144,7 +147,7 @@ class TopModel:
                 kept.popleft()
 
     def _service(
-        self, name: str, endpoints: Sequence[pb.Endpoint], fell_back: int, answers: Counter[str], begin: float
+        self, name: str, endpoints: Sequence[pb.Endpoint], fell_back: int, answers: Counter[str], now: float
     ) -> ServiceFigures:
         mine = [endpoint for endpoint in endpoints if endpoint.service == name]
         attempts = [attempt for attempt in self.attempts if attempt.service == name]
@@ -156,11 +159,12 @@ class TopModel:
             in_flight=sum(endpoint.in_flight for endpoint in mine),
             attempts=len(attempts),
             answers=answers[name],
+            rate=answers[name] / min(WINDOW, max(1.0, now - (self.began or 0.0))),
             share=answers[name] / answers.total() if answers.total() else None,
             failed=sum(attempt.outcome not in ("success", "cancelled") for attempt in attempts),
             p50=quantile(waits, 0.50),
             p99=quantile(waits, 0.99),
-            course=_course(attempts, begin),
+            course=_course(attempts, now - WINDOW),
             fell_back=fell_back,
         )
 
@@ -188,7 +192,7 @@ def _service_row(figures: ServiceFigures) -> list[Cell]:
         figures.name,
         availability(figures),
         str(figures.in_flight),
-        f"{figures.answers / WINDOW:.1f}",
+        f"{figures.rate:.1f}",
         "-" if figures.share is None else f"{figures.share:.0%}",
         Styled(str(figures.failed), "bad") if figures.failed else "0",
         time_or_dash(figures.p50),

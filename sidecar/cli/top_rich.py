@@ -25,7 +25,7 @@ from sidecar.cli.top_model import WINDOW, ServiceFigures, TopModel, availability
 STYLES = {"good": "green", "bad": "red", "warn": "yellow", "dim": "dim", "head": "bold"}
 HUES = ("bright_blue", "dark_orange", "turquoise2", "orchid", "deep_pink3", "yellow3")
 BLOCKS = "▁▂▃▄▅▆▇█"
-BAR = 24  # cells of a share of 100 %
+WIDE = 120  # columns of a terminal that has room for everything
 FEWEST_EVENTS = 3
 
 Draw = Callable[[str, TopModel, Sequence[pb.Endpoint], datetime], None]
@@ -37,20 +37,30 @@ def live() -> Iterator[Draw]:
     with Live(screen=True, auto_refresh=False) as display:
 
         def draw(status: str, model: TopModel, endpoints: Sequence[pb.Endpoint], now: datetime) -> None:
-            height = display.console.size.height
-            display.update(view(status, model, endpoints, now, height), refresh=True)
+            size = display.console.size
+            display.update(view(status, model, endpoints, now, size.width, size.height), refresh=True)
 
         yield draw
 
 
 def view(
-    status: str, model: TopModel, endpoints: Sequence[pb.Endpoint], now: datetime, height: int = 50
+    status: str,
+    model: TopModel,
+    endpoints: Sequence[pb.Endpoint],
+    now: datetime,
+    width: int = 160,
+    height: int = 50,
 ) -> RenderableType:
     """One view as something rich can draw."""
+    wide = width >= WIDE
     services = model.services(endpoints, now)
     ways = model.ways()[:FEWEST_EVENTS]
     used = 2 + (len(services) + 3) + (len(endpoints) + 3) + (len(ways) + 3 if ways else 0) + 2
-    parts = [_headline(status, model, endpoints, services), _services(services), _endpoints(endpoints, now)]
+    parts = [
+        _headline(status if wide else "", model, endpoints, services),
+        _services(services, wide=wide),
+        _endpoints(endpoints, now, wide=wide),
+    ]
     if ways:
         parts.append(_ways(ways))
     return Group(*parts, _events(model.newest(max(FEWEST_EVENTS, height - used))))
@@ -69,10 +79,10 @@ def _headline(
         verdict = Text(f" {len(endpoints) - up} OF {len(endpoints)} OUT ", style="bold black on yellow")
     else:
         verdict = Text(" ALL IN ROTATION ", style="bold black on green")
-    rate = sum(figures.answers for figures in services) / WINDOW
+    rate = sum(figures.rate for figures in services)
     line = Table.grid(expand=True, padding=(0, 2))
     for justify in ("left", "left", "left", "right"):
-        line.add_column(justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+        line.add_column(justify=justify, no_wrap=True, overflow="ellipsis")
     line.add_row(
         Text("sidecar top", style="bold"),
         verdict,
@@ -82,47 +92,43 @@ def _headline(
     return Group(line, Text(""))
 
 
-def _services(services: Sequence[ServiceFigures]) -> RenderableType:
+def _services(services: Sequence[ServiceFigures], *, wide: bool) -> RenderableType:
     slowest = max((wait for figures in services for wait in figures.course if wait is not None), default=0.0)
     table = _table()
-    for name, justify in (
-        ("SERVICE", "left"),
-        ("UP", "left"),
-        ("SHARE OF ANSWERS", "left"),
-        ("/s", "right"),
-        ("FAILED", "right"),
-        ("IN FLIGHT", "right"),
-        ("p50", "right"),
-        ("p99", "right"),
-        (f"FIRST PACKET, up to {time_or_dash(slowest or None)}", "left"),
-        ("FELL BACK", "right"),
-    ):
-        table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+    course = f"FIRST PACKET, up to {time_or_dash(slowest or None)}" if wide else "FIRST PACKET"
+    for name in ("SERVICE", "UP", "SHARE OF ANSWERS" if wide else "SHARE"):
+        table.add_column(name, no_wrap=True)
+    for name in ("/s", "FAILED", "IN FLIGHT", "p50", "p99"):
+        if wide or name != "IN FLIGHT":
+            table.add_column(name, justify="right", no_wrap=True)
+    table.add_column(course, no_wrap=True)
+    table.add_column("FELL BACK", justify="right", no_wrap=True)
     for place, figures in enumerate(services):
-        table.add_row(*_service(figures, HUES[place % len(HUES)], slowest))
+        table.add_row(*_service(figures, HUES[place % len(HUES)], slowest, wide=wide))
     return _panel(f"Services, last {WINDOW:.0f} s", table)
 
 
-def _service(figures: ServiceFigures, hue: str, slowest: float) -> list[Text]:
+def _service(figures: ServiceFigures, hue: str, slowest: float, *, wide: bool) -> list[Text]:
     failed = figures.failed / figures.attempts if figures.attempts else 0.0
+    course = figures.course if wide else figures.course[-12:]
     return [
         Text.assemble(("● ", hue), (clean(figures.name), "bold")),
         _text(availability(figures)),
-        _share(figures.share, hue),
-        Text(f"{figures.answers / WINDOW:.1f}"),
+        _share(figures.share, hue, 24 if wide else 8),
+        Text(f"{figures.rate:.1f}"),
         Text(f"{failed:.0%}", style="red" if failed else "dim"),
-        Text(str(figures.in_flight)),
+        *([Text(str(figures.in_flight))] if wide else []),
         Text(time_or_dash(figures.p50)),
         Text(time_or_dash(figures.p99)),
-        Text(sparkline(figures.course, slowest), style=hue),
+        Text(sparkline(course, slowest), style=hue),
         Text(str(figures.fell_back), style="yellow" if figures.fell_back else "dim"),
     ]
 
 
-def _share(share: float | None, hue: str) -> Text:
-    filled = round(BAR * (share or 0.0))
-    told = "  -" if share is None else f"{share:4.0%}"
-    return Text.assemble(("━" * filled, hue), ("━" * (BAR - filled), "grey23"), f" {told}")
+def _share(share: float | None, hue: str, cells: int) -> Text:
+    filled = round(cells * (share or 0.0))
+    told = "   -" if share is None else f"{share:4.0%}"
+    return Text.assemble(("━" * filled, hue), ("━" * (cells - filled), "grey23"), f" {told}")
 
 
 def sparkline(course: Sequence[float | None], top: float) -> str:
@@ -133,12 +139,18 @@ def sparkline(course: Sequence[float | None], top: float) -> str:
     )
 
 
-def _endpoints(endpoints: Sequence[pb.Endpoint], now: datetime) -> RenderableType:
+def _endpoints(endpoints: Sequence[pb.Endpoint], now: datetime, *, wide: bool) -> RenderableType:
+    shown = [
+        place for place, name in enumerate(ENDPOINT_HEADER) if wide or name not in ("IN FLIGHT", "REQUESTS")
+    ]
     table = _table()
-    for name in ENDPOINT_HEADER:
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    table.expand = True
+    for place in shown:
+        last = place == shown[-1]
+        table.add_column(ENDPOINT_HEADER[place], no_wrap=True, overflow="ellipsis", ratio=1 if last else None)
     for endpoint in endpoints:
-        table.add_row(*(_text(cell) for cell in endpoint_row(endpoint, now)))
+        row = endpoint_row(endpoint, now)
+        table.add_row(*(_text(row[place]) for place in shown))
     return _panel("Endpoints", table)
 
 

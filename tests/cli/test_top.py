@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 
-import pytest
 from google.protobuf.duration_pb2 import Duration
 from llmsidecar.v1 import health_pb2
 from rich.console import Console
@@ -51,7 +50,7 @@ def test_first_packet_times_are_those_of_the_last_minute() -> None:
 
 
 def test_failures_and_fallbacks_are_counted_where_they_began() -> None:
-    """An app that hung up is no failure of the service."""
+    """An app that hung up is no failure of the service. The rate is that of the four seconds there were events."""
     model = TopModel()
     for told in (
         attempt(1, None, "first_packet_timeout"),
@@ -60,7 +59,7 @@ def test_failures_and_fallbacks_are_counted_where_they_began() -> None:
         event(4, "fallback", **{"from": "self-hosted", "to": "bailian", "reason": "first_packet_timeout"}),
     ):
         model.feed(told)
-    assert services(model, 5) == [["self-hosted", "1/1", "3", "0.0", "100%", "1", "100ms", "100ms", "1"]]
+    assert services(model, 5) == [["self-hosted", "1/1", "3", "0.2", "100%", "1", "100ms", "100ms", "1"]]
 
 
 def test_shares_are_those_of_the_answers_and_the_course_is_their_medians() -> None:

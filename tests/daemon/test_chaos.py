@@ -183,9 +183,9 @@ class Witness:
         daemon._shared.attempt_finished = attempt_finished
 
     def note_policy(self, daemon: Daemon) -> None:
-        for name in daemon._running().services:
+        for name in daemon._in_force.runtime().services:
             self.endpoints.update(daemon._ledger.endpoints(name))
-        self.budgets.update(route.budget for route in daemon._running().routes.values())
+        self.budgets.update(route.budget for route in daemon._in_force.runtime().routes.values())
 
 
 async def meddle(daemon: Daemon, written: dict[str, Any], witness: Witness, rng: Random) -> None:

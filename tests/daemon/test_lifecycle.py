@@ -460,14 +460,14 @@ def test_while_it_drains_a_changed_file_changes_nothing(tmp_path: Path) -> None:
                 daemon.request_stop()
                 stopping = begin(daemon.run_until_stopped())
                 await until(lambda: daemon._side.draining)
-                before = daemon._generation()
+                before = daemon.policies.running.generation
                 changed = config(service("a", llm, model="another"))["policy"]
                 path.write_text(yaml.safe_dump({**written, "policy": changed}))
                 daemon.reload()
                 assert not daemon._tasks
                 app.close()
                 await stopping
-                assert daemon._generation() == before
+                assert daemon.policies.running.generation == before
 
     run(test())
 

@@ -134,6 +134,15 @@ def test_after_a_cut_it_is_flat_near_the_old_use_and_then_faster() -> None:
     script.at(cut + 100 * FLAT).holds(START)  # and then no further than what is proven
 
 
+def test_a_limit_that_has_recovered_begins_to_double_again() -> None:
+    """The cut is forgotten, what was borne before it is not."""
+    script = full(40).at(0.2).late(0.1).ends(39)
+    for number in range(3):
+        script.at(10.0 + number).begins().packet(script.now).ends()
+    script.at(1000.0).holds(40).begins().holds(40)
+    script.begins(39).refuses().packet(1000.0).holds(80)
+
+
 def test_a_small_limit_grows_by_whole_attempts() -> None:
     """A fifth of one is nothing; one request a second has to have its second place back soon."""
     script = Script().begins().at(0.2).late(0.0).holds(1)

@@ -1,0 +1,169 @@
+"""Everything that looks at requests and changes without taking part: log, metrics, traces, the ops page.
+
+In:      finished requests, changes of state, health events; the settings that say what is wanted.
+Out:     `request_finished` and `changes`; the ops server, when it is asked for.
+Rule:    what fails here is logged and stops nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from sidecar import __version__
+from sidecar.health.events import HealthEvent
+from sidecar.health.ledger import EndpointStatus
+from sidecar.policy.snapshot import Settings, Snapshot
+from sidecar.record import RequestRecord
+from sidecar.telemetry import otlp
+from sidecar.telemetry.access_log import AccessLog
+from sidecar.telemetry.changes import Changes, Fields
+from sidecar.telemetry.lines import Lines
+from sidecar.telemetry.loop_lag import LoopLag
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.output import Output
+from sidecar.telemetry.walltime import WallTime
+
+if TYPE_CHECKING:
+    from sidecar.ops.server import OpsServer
+    from sidecar.telemetry.tracing import Tracing
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the ops page and /metrics ask the rest of the sidecar for, at each request."""
+
+    not_ready: Callable[[], str | None]
+    statuses: Callable[[], Sequence[EndpointStatus]]
+    active_requests: Callable[[], Mapping[str, int]]
+    snapshot: Callable[[], Snapshot]
+    events_dropped: Callable[[], int]
+    policies_rejected: Callable[[], Mapping[str, int]]
+    retries_refused: Callable[[], Mapping[str, int]]
+
+
+class Instruments:
+    """Built at once, started when the sidecar serves, stopped last."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        log_fd: int | None,
+        listeners: Sequence[Callable[[Fields], None]],
+        sinks: Sequence[Callable[[RequestRecord], None]],
+    ) -> None:
+        self._settings = settings
+        self._loop = loop
+        self._sinks = list(sinks)
+        self._wall_time = WallTime()
+        self._metrics = Metrics()
+        self._lag = LoopLag(loop)
+        self._lines: Lines | None = None
+        self._tracing: Tracing | None = None
+        told = list(listeners)
+        if log_fd is not None:
+            self._lines = Lines(Output(log_fd), loop)
+            access_log = AccessLog(self._lines, self._wall_time)
+            told.append(access_log.change)
+            if settings.access_log:
+                self._sinks.append(access_log.request_finished)
+        if settings.ops_listen:
+            from sidecar.ops.series import Series
+            from sidecar.ops.state import RecentEvents
+
+            self._series, self._recent = Series(), RecentEvents()
+            self._sinks += [self._metrics.request_finished, self._series.request_finished]
+            told.append(self._recent.add)
+        self.changes = Changes(self._wall_time, told)
+        self._open_tracing()
+
+    def request_finished(self, record: RequestRecord) -> None:
+        for sink in self._sinks:
+            try:
+                sink(record)
+            except Exception:  # whoever listens must not be able to stop what runs
+                log.exception("a sink failed on the record of request %s", record.request_id)
+
+    def health_events(self, events: Sequence[HealthEvent]) -> None:
+        self._metrics.health_events(events)
+        self.changes.health_events(events)
+
+    def start(self) -> None:
+        if self._tracing is not None:
+            self._tracing.start()
+        self._lag.start()
+
+    async def flush(self) -> None:
+        """Traces go out, for one second at most."""
+        self._lag.stop()
+        if self._tracing is not None:
+            await self._tracing.stop(1.0)
+
+    def close(self) -> None:
+        """The last line has been written."""
+        if self._lines is not None:
+            self._lines.close()
+
+    def ops_server(self, sources: Sources) -> OpsServer:
+        """The page, /metrics and the probes; imported only when they are wanted."""
+        from sidecar.ops.policy_view import policy_view
+        from sidecar.ops.server import OpsServer
+        from sidecar.ops.server import Sources as Answers
+        from sidecar.ops.state import StateView
+        from sidecar.telemetry.exposition import Exposition, Gauges
+
+        gauges = Gauges(
+            statuses=sources.statuses,
+            active_requests=sources.active_requests,
+            policy_generation=lambda: sources.snapshot().generation,
+            events_dropped=sources.events_dropped,
+            policies_rejected=sources.policies_rejected,
+            retries_refused=sources.retries_refused,
+            loop_lag=self._lag.worst,
+            spans_dropped=lambda: self._tracing.dropped if self._tracing is not None else 0,
+            log_lines_dropped=lambda: self._lines.dropped if self._lines is not None else 0,
+        )
+        view = StateView(
+            version=__version__,
+            started_at=monotonic(),
+            clock=monotonic,
+            wall_time=self._wall_time.now,
+            not_ready=sources.not_ready,
+            policy_generation=lambda: sources.snapshot().generation,
+            statuses=sources.statuses,
+            active_requests=sources.active_requests,
+            series=self._series,
+            events=self._recent,
+        )
+        answers = Answers(
+            not_ready=sources.not_ready,
+            metrics=Exposition(self._metrics, gauges).render,
+            state=view.read,
+            policy=lambda: policy_view(sources.snapshot()),
+        )
+        return OpsServer(self._settings.ops_listen, answers, hosts=self._settings.hosts)
+
+    def _open_tracing(self) -> None:
+        where = otlp.destination(self._settings.otlp_endpoint, os.environ)
+        if not isinstance(where, otlp.Destination):
+            return
+        from sidecar.telemetry.tracing import Tracing
+
+        self._tracing = Tracing(
+            where,
+            version=__version__,
+            sample_ratio=self._settings.sample_ratio,
+            loop=self._loop,
+            report=lambda event, why: self.changes.state(event, reason=why),
+        )
+        self._sinks.append(self._tracing.request_finished)
+        self._metrics.is_traced = self._tracing.keeps
