@@ -25,7 +25,7 @@ from sidecar.cli.top_model import WINDOW, ServiceFigures, TopModel, availability
 STYLES = {"good": "green", "bad": "red", "warn": "yellow", "dim": "dim", "head": "bold"}
 HUES = ("bright_blue", "dark_orange", "turquoise2", "orchid", "deep_pink3", "yellow3")
 BLOCKS = "▁▂▃▄▅▆▇█"
-WIDE = 120  # columns of a terminal that has room for everything
+WIDE = 128  # columns of a terminal that has room for everything
 FEWEST_EVENTS = 3
 
 Draw = Callable[[str, TopModel, Sequence[pb.Endpoint], datetime], None]
@@ -114,7 +114,7 @@ def _service(figures: ServiceFigures, hue: str, slowest: float, *, wide: bool) -
     return [
         Text.assemble(("● ", hue), (clean(figures.name), "bold")),
         _text(availability(figures)),
-        _share(figures.share, hue, 24 if wide else 8),
+        _share(figures.share, hue, 18 if wide else 8),
         Text(f"{figures.rate:.1f}"),
         Text(f"{failed:.0%}", style="red" if failed else "dim"),
         *([Text(str(figures.in_flight))] if wide else []),

@@ -52,7 +52,7 @@ WORDS = [
     ),
     (
         event(1, "endpoint_probation", service="s", endpoint="e:1", requests=1),
-        "s e:1: the next 1 requests decide",
+        "s e:1: the next request decides",
     ),
     (
         event(1, "probe_changed", service="s", endpoint="e:1", healthy=False, reason="status 500"),
