@@ -3,8 +3,7 @@
 In:      bytes of the endpoint, from the first of the response's head.
 Out:     OPEN when the first packet that counts is there (or the whole answer, where it is no stream),
          a Failure when the attempt cannot become an answer, None while nothing is decided.
-Limits:  a head of 64 KiB, HOLD_STREAM bytes of a stream before its first packet, HOLD_WHOLE bytes of another
-         answer (then it opens early), HOLD_COMPLETE with `commit: complete` (then it opens, too).
+Limits:  those of the service (AnswerLimits), and HOLD_ERROR bytes of an error's body.
 Errors:  values, never exceptions. A failing status is read to its end first, so that it can be passed on.
 Why:     vLLM sends 200 and headers before it has queued the request; whoever forwards them can neither fall
          back nor see the overload.
@@ -18,18 +17,16 @@ from typing import Final
 
 from sidecar.attempt.classify import classify_status, retry_after_seconds, wants_body
 from sidecar.failure import Failure, FailureKind
+from sidecar.policy.snapshot import AnswerLimits
 from sidecar.wire.dialect import Shape
 from sidecar.wire.first_packet import StreamReader
 from sidecar.wire.framing import Walker, response_walker
 from sidecar.wire.head_cache import ResponseHeads
 from sidecar.wire.heads import ResponseHead, head_end
 
-MAX_HEAD = 64 * 1024
 MAX_INTERIM = 16  # 1xx responses before the real one; nobody sends more than one or two
-HOLD_STREAM = 1024 * 1024
-HOLD_WHOLE = 1024 * 1024
-HOLD_COMPLETE = 8 * 1024 * 1024
 HOLD_ERROR = 256 * 1024
+DEFAULT_LIMITS = AnswerLimits()
 
 
 class Verdict(Enum):
@@ -57,6 +54,8 @@ class Terms:
         "fallback_on",
         "first_packet_is",
         "heads",
+        "limits",
+        "max_held",
         "method",
         "own_credential",
         "shape",
@@ -74,7 +73,10 @@ class Terms:
         own_credential: bool,
         fallback_on: frozenset[str],
         heads: ResponseHeads,
+        limits: AnswerLimits = DEFAULT_LIMITS,
     ) -> None:
+        self.limits = limits
+        self.max_held = limits.max_held_complete if complete else limits.max_held
         self.heads = heads
         self.method = method
         self.shape = shape
@@ -158,10 +160,11 @@ class Gate:
         raw = self._raw + data if self._raw else data
         while True:
             end = head_end(raw)
-            if end < 0 or end > MAX_HEAD:
+            most = self._terms.limits.max_header
+            if end < 0 or end > most:
                 self._raw = raw
-                if len(raw) > MAX_HEAD:
-                    return Failure(FailureKind.BAD_RESPONSE, detail=f"head of over {MAX_HEAD} bytes")
+                if len(raw) > most:
+                    return Failure(FailureKind.BAD_RESPONSE, detail=f"head of over {most} bytes")
                 return None
             head = self._terms.heads.parse(raw[:end])
             if isinstance(head, str):
@@ -189,7 +192,7 @@ class Gate:
             )
         if head.content_type == b"text/event-stream" and head.content_encoding in (b"", b"identity"):
             kind = terms.first_packet_is or ("event" if terms.shape is Shape.OTHER else "content")
-            self.reader = StreamReader(terms.shape, kind)
+            self.reader = StreamReader(terms.shape, kind, terms.limits.max_event)
         if self.reader is not None:
             return Hold.STREAM  # the reader knows what counts; `headers` count at once
         if terms.complete:
@@ -209,8 +212,7 @@ class Gate:
                 self.progress = self.progress or self._size > 0
                 if whole:
                     return self._error_inside() or OPEN
-                limit = HOLD_COMPLETE if self._terms.complete else HOLD_WHOLE
-                return OPEN if self._size > limit else None
+                return OPEN if self._size > self._terms.max_held else None
             case Hold.ERROR:
                 return self.error() if whole or self._size > HOLD_ERROR else None
             case Hold.FIRST_BYTE:
@@ -232,7 +234,7 @@ class Gate:
         self.progress = reader.progress
         if self._terms.complete:
             if not whole:
-                return OPEN if self.progress and self._size > HOLD_COMPLETE else None
+                return OPEN if self.progress and self._size > self._terms.max_held else None
             if reader.progress and not (reader.finished or self._terms.shape is Shape.OTHER):
                 return Failure(FailureKind.TRUNCATED_STREAM, detail="the stream ended without a finish")
         if reader.progress:
@@ -241,8 +243,8 @@ class Gate:
             return OPEN
         if whole:
             return Failure(FailureKind.EMPTY_STREAM, detail="the stream ended before its first packet")
-        if self._size > HOLD_STREAM:
-            return Failure(FailureKind.BAD_RESPONSE, detail=f"no first packet in {HOLD_STREAM} bytes")
+        if self._size > self._terms.max_held:
+            return Failure(FailureKind.BAD_RESPONSE, detail=f"no first packet in {self._size} bytes")
         return None
 
     def error(self) -> Verdict | Failure:

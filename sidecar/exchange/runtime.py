@@ -196,6 +196,7 @@ class RouteRuntime:
                 own_credential=service.own_credential,
                 fallback_on=self.route.fallback_on,
                 heads=self._heads,
+                limits=service.service.limits,
             )
         return terms
 

@@ -20,6 +20,7 @@ from sidecar.policy.service_rules import credential_header
 from sidecar.policy.snapshot import (
     ActiveHealth,
     AdaptiveConcurrency,
+    AnswerLimits,
     Credential,
     Limits,
     PassiveHealth,
@@ -128,6 +129,12 @@ def _service(service: policy_pb2.Service, *, adaptive: bool) -> Service:
         load_balancing=_text(service, "load_balancing"),
         max_concurrency=service.max_concurrency or None,
         adaptive_concurrency=_adaptive(service.adaptive_concurrency, adaptive),
+        limits=AnswerLimits(
+            max_header=_whole(service.limits, "max_header"),
+            max_event=_whole(service.limits, "max_event"),
+            max_held=_whole(service.limits, "max_held"),
+            max_held_complete=_whole(service.limits, "max_held_complete"),
+        ),
     )
 
 

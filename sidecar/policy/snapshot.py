@@ -99,6 +99,16 @@ class AdaptiveConcurrency:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerLimits:
+    """Of the service's side."""
+
+    max_header: int = 64 * 1024
+    max_event: int = 1024 * 1024
+    max_held: int = 1024 * 1024
+    max_held_complete: int = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     name: str
     url: Url
@@ -117,6 +127,7 @@ class Service:
     load_balancing: str = "least_request"
     max_concurrency: int | None = None
     adaptive_concurrency: AdaptiveConcurrency | None = None  # None: off
+    limits: AnswerLimits = AnswerLimits()
 
     def model_for(self, asked: str | None) -> str | None:
         """What to rewrite the request's model to; None: leave it as it is."""

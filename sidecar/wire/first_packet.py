@@ -4,7 +4,7 @@ In:      the payload of a response body, split anywhere.
 Out:     `progress`, which opens the gate; content, finish, error, usage for records and health.
 Rule:    comments, pings, empty events, blank lines and a bare [DONE] are never progress; role-only, lifecycle
          and usage events are for `event` only. A finish reason without content is: the answer is whole.
-Limits:  an event over 1 MiB sets `overflow`, and nothing is read from there on.
+Limits:  an event over max_event sets `overflow`, and nothing is read from there on.
 Source:  contract §4, "Data path".
 
 After the first content a stream says nothing new until it ends. So events that hold none of a few marking
@@ -62,11 +62,11 @@ class StreamReader:
         "usage",
     )
 
-    def __init__(self, shape: Shape, first_packet_is: str = "content") -> None:
+    def __init__(self, shape: Shape, first_packet_is: str = "content", max_event: int = 1024 * 1024) -> None:
         self._shape = shape
         self._first_packet_is = first_packet_is  # content, event, body, headers
         self._marks = _MARKS.get(shape, _OTHER_MARKS)
-        self._reader = EventReader()
+        self._reader = EventReader(max_event)
         self._in_comment = False
         self.progress = first_packet_is == "headers"
         self.content = False

@@ -6,6 +6,8 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import Any
 
+from sidecar.daemon import Daemon
+
 from .llm import CHAT, Llm, json_answer, silence, stream
 from .loop import run
 from .sidecar import ask, chat, config, free_port, service, sidecar
@@ -99,11 +101,17 @@ def test_with_an_adaptive_limit_a_late_first_packet_lowers_it_and_ejects_nobody(
                 assert (reply.fields["x-sidecar-service"], reply.fields["x-sidecar-attempts"]) == ("b", "1")
                 assert len(primary.received) == 1
                 async with asyncio.timeout(20):  # by itself it is asked again
-                    while (await ask(daemon, chat(stream=True))).fields["x-sidecar-service"] != "a":
-                        await asyncio.sleep(0.05)
+                    await asked_until(daemon, "a")
             assert changes.names("a") == ["endpoint_added"]
 
     run(test())
+
+
+async def asked_until(daemon: Daemon, service: str) -> None:
+    """Goes on asking until this service answers."""
+    served = ""
+    while served != service:
+        served = (await ask(daemon, chat(stream=True))).fields["x-sidecar-service"]
 
 
 def test_a_failed_probation_ejects_for_longer() -> None:

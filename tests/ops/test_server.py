@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from sidecar.ops.page import ASSETS
 from sidecar.ops.server import OpsServer, Sources
 from sidecar.terms import Address, TcpAddress, UnixAddress
 
@@ -119,6 +120,9 @@ def test_metrics_and_state_come_from_their_sources(run: Run) -> None:
             status, fields, body = await world.get("/api/state")
             assert (status, fields["content-type"]) == (200, "application/json")
             assert json.loads(body) == {"version": "1.2"}
+            status, fields, body = await world.get("/api/policy")
+            assert (status, fields["content-type"]) == (200, "application/json")
+            assert json.loads(body) == {"generation": 7}
 
     run(scenario)
 
@@ -133,6 +137,8 @@ def test_the_page_needs_nothing_from_elsewhere_and_nothing_inline(run: Run) -> N
             assert "default-src 'none'" in fields["content-security-policy"]
             page = body.decode()
             named = re.findall(r'(?:href|src)="([^"]+)"', page)
+            for script in (asset.body.decode() for asset in ASSETS.values()):
+                named += [f"/{name}" for name in re.findall(r'from "\./([^"]+)"', script)]
             assert {"/app.js", "/app.css", "/icon.svg"} <= set(named)
             for path in named:
                 assert (await world.get(path))[0] == 200, path
@@ -148,7 +154,7 @@ def test_an_address_that_is_not_loopback_serves_probes_and_metrics_only(run: Run
         async with serving(ANYWHERE) as world:
             for path in ("/livez", "/readyz", "/metrics"):
                 assert (await world.get(path, host="10.1.2.3"))[0] == 200, path
-            for path in ("/", "/app.js", "/api/state", "/api/", "/metrics/"):
+            for path in ("/", "/app.js", "/api/state", "/api/policy", "/api/", "/metrics/"):
                 assert (await world.get(path, host="10.1.2.3"))[0] == 404, path
 
     run(scenario)
@@ -159,7 +165,7 @@ def test_a_loopback_address_answers_only_to_its_names(run: Run) -> None:
 
     async def scenario() -> None:
         async with serving(LOCAL, hosts=("sidecar.test",)) as world:
-            for path in ("/", "/api/state", "/metrics", "/livez"):
+            for path in ("/", "/api/state", "/api/policy", "/metrics", "/livez"):
                 assert (await world.get(path, host="evil.example"))[0] == 421, path
             for host in ("localhost", "127.0.0.1", "[::1]", "SIDECAR.test"):
                 assert (await world.get("/livez", host=host))[0] == 200, host
