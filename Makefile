@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run test itest check fix proto fuzz sim soak micro peers lock clean
+.PHONY: help setup run test itest check fix proto fuzz sim surge soak micro peers lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
@@ -33,6 +33,9 @@ fuzz: setup ## fuzz every parser, FUZZ_SECONDS (60) each; findings are kept and 
 
 sim: setup ## hours of surges in invented time: the real core before a modelled GPU
 	@$(BIN)/python -m bench.sim $(ARGS)
+
+surge: setup ## the surge with real daemons and sockets, with a picture in build/surge.svg
+	@$(BIN)/python -m bench.surge --picture build/surge.svg $(ARGS)
 
 soak: setup ## minutes (SOAK_MINUTES, 10) of broken traffic; all must be back where it was
 	@$(BIN)/python -m bench.soak $(ARGS)

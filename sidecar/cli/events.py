@@ -24,6 +24,8 @@ EXAMPLES = """\
   sidecar events --services self-hosted --attempts
   sidecar events --json | jq 'select(.type == "fallback") | .fallback'
   sidecar events --after 1761000000000123 --count 10
+  sidecar events --after 1 --request 574d252b9660d28c --count 1
+                                         why that request fell back, if the daemon still holds it
 """
 
 
@@ -33,6 +35,9 @@ def add_parser(subparsers: Subparsers) -> None:
         "--after", type=number, default=0, metavar="N", help="resume behind the event with this number"
     )
     parser.add_argument("--services", nargs="+", default=[], metavar="SERVICE", help="only these services")
+    parser.add_argument(
+        "--request", metavar="ID", help="only what concerns this request, see its x-sidecar-request-id"
+    )
     parser.add_argument("--attempts", action="store_true", help="also every finished attempt")
     parser.add_argument("--count", type=number, metavar="N", help="end after so many events")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line, for programs")
@@ -51,11 +56,17 @@ def run(args: Namespace) -> int:
 def _follow(args: Namespace) -> int:
     with connect(args) as admin:
         stream = admin.events(args.after, args.services, include_attempts=args.attempts, on_lost=_tell_lost)
-        for count, event in enumerate(stream, 1):
+        wanted = (event for event in stream if not args.request or _request_of(event) == args.request)
+        for count, event in enumerate(wanted, 1):
             print(_line(event, as_json=args.json), flush=True)
             if count == args.count:
                 break
     return 0
+
+
+def _request_of(event: HealthEvent) -> str | None:
+    kind = event.WhichOneof("event")
+    return getattr(getattr(event, kind), "request_id", None) if kind else None
 
 
 def _line(event: HealthEvent, *, as_json: bool) -> str:

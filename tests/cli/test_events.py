@@ -49,3 +49,14 @@ def test_a_watch_that_is_refused_exits_with_1(daemon: Daemon) -> None:
     daemon.scripts = [Script([], grpc.StatusCode.PERMISSION_DENIED)]
     told = sidecar("events")
     assert (told.code, told.out, told.err) == (1, "", "sidecar: so the script says\n")
+
+
+def test_one_request_can_be_followed_by_its_id(daemon: Daemon) -> None:
+    """From the header of an answer to the reason for it; what concerns no request is left out."""
+    mine = event(3, "fallback", **{"from": "own", "to": "vendor", "reason": "unhealthy", "request_id": "r1"})
+    other = event(4, "fallback", request_id="r2")
+    ended = event(5, "attempt_finished", request_id="r1", outcome="success")
+    daemon.scripts = [Script([event(1, "snapshot"), recovered(2), mine, other, ended])]
+    told = sidecar("events", "--after", "1", "--request", "r1", "--attempts", "--count", "2")
+    assert [line.split()[1] for line in told.lines] == ["fallback", "attempt_finished"]
+    assert "own -> vendor: unhealthy (request r1)" in told.lines[0]

@@ -198,3 +198,15 @@ def test_a_file_that_cannot_be_read_exits_with_2(tmp_path: Path) -> None:
     """With the system's own word for it."""
     told = sidecar("policy", "apply", f"{tmp_path}/none.yaml")
     assert (told.code, told.err) == (2, f"{tmp_path}/none.yaml: cannot be read: No such file or directory\n")
+
+
+def test_every_action_answers_in_json(daemon: Daemon, file: Path) -> None:
+    """A pipeline reads the etag of what it has done, and whether there was anything to do."""
+    assert json.loads(sidecar("policy", "diff", str(file), "--json").out)["differs"]
+    applied = json.loads(sidecar("policy", "apply", str(file), "--json", "--comment", "x").out)
+    assert (applied["generation"], applied["etag"]) == (2, "etag-2")
+    same = json.loads(sidecar("policy", "diff", str(file), "--json").out)
+    assert same == {"generation": 2, "differs": False, "diff": []}
+    assert json.loads(sidecar("policy", "confirm", "--json").out) == {"etag": "etag-2", "generation": 2}
+    assert json.loads(sidecar("policy", "rollback", "1", "--json").out)["generation"] == 3
+    assert json.loads(sidecar("policy", "history", "--json").out)[0]["comment"] == "x"
