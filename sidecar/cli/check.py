@@ -1,7 +1,7 @@
 """`sidecar check FILE`: reads a config as `run` would, and the secrets and key files it names; changes nothing.
 
 Out:     0 and a summary on stdout, or 2 and every problem, one a line `FILE:LINE: field: what is wrong`, on stderr.
-         Warnings go to stderr and change no exit code.
+         Warnings go to stderr and change no exit code. With --json all of it as one object on stdout.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from sidecar.cli.options import command
+from sidecar.cli.options import add_json_option, command
 from sidecar.cli.stop import BAD_USAGE, Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Sized
+    from collections.abc import Sequence, Sized
 
     from llmsidecar.v1.config_pb2 import AdminTls
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   sidecar check sidecar.yaml
   sidecar check sidecar.yaml && sidecar run --config sidecar.yaml
+  sidecar check sidecar.yaml --json | jq '.problems[].line'
 """
 
 
@@ -34,19 +35,32 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers, "check", "every problem of a config, one a line", about=about, examples=EXAMPLES
     )
     parser.add_argument("file", metavar="FILE", help="the config file")
+    add_json_option(parser)
 
 
 def run(args: Namespace) -> int:
     from sidecar.policy import load
 
     loaded = load(_read(args.file))
+    problems = sorted([*loaded.problems, *_missing(loaded)], key=lambda problem: problem.line)
+    if args.json:
+        return _print_json(problems, loaded.warnings)
     for warning in loaded.warnings:
         print(f"{args.file}:{warning.line}: warning: {warning}", file=sys.stderr)
-    if problems := sorted([*loaded.problems, *_missing(loaded)], key=lambda problem: problem.line):
+    if problems:
         raise Stop(BAD_USAGE, *(f"{args.file}:{problem.line}: {problem}" for problem in problems))
     policy = loaded.config.policy
     print(f"{args.file}: good; {_count(policy.services, 'service')}, {_count(policy.routes, 'route')}")
     return 0
+
+
+def _print_json(problems: Sequence[Problem], warnings: Sequence[Problem]) -> int:
+    import json
+    from dataclasses import asdict
+
+    told = {"good": not problems, "problems": map(asdict, problems), "warnings": map(asdict, warnings)}
+    print(json.dumps(told, indent=2, default=list))
+    return BAD_USAGE if problems else 0
 
 
 def _read(name: str) -> bytes:

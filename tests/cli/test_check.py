@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,20 @@ def test_problems_are_one_a_line_on_stderr(file: Path, capsys: pytest.CaptureFix
         " expected a base URL such as http://host:8000/v1",
         "FILE:6: policy.routes[0].services[0]: 'a' is no service; expected the name of one",
     ]
+
+
+def test_programs_get_field_line_and_words_apart(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An editor puts a mark at the line."""
+    file.write_text(MINIMAL.replace("http:", "htp:"))
+    assert main(["check", str(file), "--json"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert (told["good"], told["warnings"]) == (False, [])
+    assert [(problem["field"], problem["line"]) for problem in told["problems"]] == [
+        ("policy.services[0].url", 4)
+    ]
+    file.write_text(MINIMAL)
+    assert main(["check", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"good": True, "problems": [], "warnings": []}
 
 
 def test_a_secret_whose_variable_is_missing_is_a_problem(

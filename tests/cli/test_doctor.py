@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import stat
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from tests.cli.terminal import Ended, sidecar
 from tests.client.daemon import Daemon
 from tests.client.messages import policy
 from tests.daemon.process import running
+from tests.upstream.authority import Authority, server_context
 
 NOON = 1_800_000_000.0  # Unix seconds
 
@@ -35,6 +38,10 @@ class Service(BaseHTTPRequestHandler):
         self.asked.append((self.path, self.headers["authorization"]))
         self.send_response(401)
         self.end_headers()
+
+    def handle(self) -> None:
+        with suppress(ssl.SSLError):  # a caller that refuses the certificate
+            super().handle()
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -170,6 +177,20 @@ def test_https_to_a_port_that_speaks_http_is_told_apart(tmp_path: Path, service:
     """The commonest slip in a url."""
     told = of(doctor(tmp_path, config(tmp_path, url_of(service).replace("http:", "https:"))), "network")
     assert (told[0].status, "no TLS" in told[0].what) == ("fail", True)
+
+
+def test_certificates_are_judged_before_an_app_meets_them(tmp_path: Path, service: HTTPServer) -> None:
+    """One that nobody trusts fails, one that ends soon is told: those of this authority last two days."""
+    authority = Authority(tmp_path / "ca")
+    context = server_context(authority.issue("service", "IP:127.0.0.1"))
+    service.socket = context.wrap_socket(service.socket, server_side=True, do_handshake_on_connect=False)
+    url = url_of(service).replace("http:", "https:")
+    refused = of(doctor(tmp_path, config(tmp_path, url)), "network")
+    assert (refused[0].status, "its certificate is refused" in refused[0].what) == ("fail", True)
+    assert "tls.ca_file" in refused[0].remedy
+    trusted = of(doctor(tmp_path, config(tmp_path, url, tls={"ca_file": str(authority.ca)})), "network")
+    assert (trusted[0].status, trusted[0].remedy) == ("warn", "renew it")
+    assert "its certificate ends in 2 days" in trusted[0].what
 
 
 def test_a_socket_with_a_wider_mode_fails(tmp_path: Path, service: HTTPServer) -> None:
