@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from statistics import quantiles
 from time import monotonic
@@ -32,10 +33,11 @@ from tests.itest.stage import config, daemon, until
 pytestmark = pytest.mark.itest
 
 FIRST_PACKET = 0.4  # seconds: some ten times what a server that is well needs on a busy machine
-TALKERS = 4
-SLOTS = TALKERS + 2  # a chat never waits for another one's slot
+TALKERS = 3
+SLOTS = TALKERS + 1  # a chat never waits for another one's slot
 SOME = 2 * TALKERS  # chats that show how things stand
-LONG = 1200  # tokens: most of a slot, and a second or more of streaming
+LONG = 1900  # tokens: most of a slot, and a second or more of streaming
+CHANGES = ("endpoint_ejected", "endpoint_returned")
 BROKEN_STREAM = {("sidecar_error", "reset"), ("sidecar_error", "truncated_stream")}  # as the kernel tells it
 PROMISED = 0.050  # seconds that a rescue may cost over the timeout and the fallback's own time
 
@@ -223,8 +225,9 @@ def test_a_stream_that_had_begun_outlasts_the_silence_of_its_llm(story: Story) -
 def test_the_primary_is_ejected_and_comes_back_by_itself_each_time(story: Story) -> None:
     """No operator has to bring it back: a request that succeeds on probation does."""
     about = [x for x in story.lines if x.get("service") == "primary" and x["event"] != "request"]
-    whole = [x["event"] for x in about if x["event"] in ("endpoint_ejected", "endpoint_returned")]
-    assert whole == ["endpoint_ejected", "endpoint_returned"] * (len(whole) // 2)
+    # A probation that fails ejects once more, so there may be several ejections to a return.
+    changes = [event for event, _ in groupby(x["event"] for x in about if x["event"] in CHANGES)]
+    assert changes == list(CHANGES) * (len(changes) // 2)
     returns = [x for x in about if x["event"] == "endpoint_returned"]
     assert len(returns) >= 2
     assert {x["reason"] for x in returns} == {"probation_passed"}
