@@ -30,6 +30,7 @@ class FailureKind(StrEnum):
     IN_STREAM_ERROR = "in_stream_error"
     EMPTY_STREAM = "empty_stream"
     TRUNCATED_STREAM = "truncated_stream"
+    ANSWER_TOO_LARGE = "answer_too_large"
     OVERLOADED = "overloaded"
     UNHEALTHY = "unhealthy"
     DEADLINE_EXCEEDED = "deadline_exceeded"
@@ -102,6 +103,8 @@ def face(kind: FailureKind) -> Face:
             return Face(502, "empty_stream", may_retry_same=False, blames_endpoint=True)
         case FailureKind.TRUNCATED_STREAM:
             return Face(502, "reset", may_retry_same=False, blames_endpoint=True)
+        case FailureKind.ANSWER_TOO_LARGE:  # another service would be asked for as much in vain
+            return Face(502, None, may_retry_same=False, blames_endpoint=False)
         case FailureKind.OVERLOADED:
             return Face(503, "overloaded", may_retry_same=False, blames_endpoint=False)
         case FailureKind.UNHEALTHY:

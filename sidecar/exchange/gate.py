@@ -212,7 +212,9 @@ class Gate:
                 self.progress = self.progress or self._size > 0
                 if whole:
                     return self._error_inside() or OPEN
-                return OPEN if self._size > self._terms.max_held else None
+                if self._size <= self._terms.max_held:
+                    return None
+                return self._too_large() if self._terms.complete else OPEN
             case Hold.ERROR:
                 return self.error() if whole or self._size > HOLD_ERROR else None
             case Hold.FIRST_BYTE:
@@ -234,7 +236,7 @@ class Gate:
         self.progress = reader.progress
         if self._terms.complete:
             if not whole:
-                return OPEN if self.progress and self._size > self._terms.max_held else None
+                return self._too_large() if self._size > self._terms.max_held else None
             if reader.progress and not (reader.finished or self._terms.shape is Shape.OTHER):
                 return Failure(FailureKind.TRUNCATED_STREAM, detail="the stream ended without a finish")
         if reader.progress:
@@ -246,6 +248,10 @@ class Gate:
         if self._size > self._terms.max_held:
             return Failure(FailureKind.BAD_RESPONSE, detail=f"no first packet in {self._size} bytes")
         return None
+
+    def _too_large(self) -> Failure:
+        detail = f"over {self._terms.max_held} bytes, and the route holds whole answers back"
+        return Failure(FailureKind.ANSWER_TOO_LARGE, detail=detail)
 
     def error(self) -> Verdict | Failure:
         """The failing status as a Failure, from as much of its body as there is; OPEN where it is the app's fault."""

@@ -38,16 +38,35 @@ def test_what_is_over_a_limit_of_the_service_is_a_bad_response(
     run(test())
 
 
-@pytest.mark.parametrize("commit", ["first_packet", "complete"])
-def test_an_answer_longer_than_what_may_be_held_goes_on_and_arrives_whole(commit: str) -> None:
+def long_answer() -> tuple[bytes, Answer]:
+    body = b'{"choices": "' + b"x" * 200_000 + b'"}'
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+    return body, raw(head, *[body[i : i + 9000] for i in range(0, len(body), 9000)])
+
+
+def test_an_answer_longer_than_what_is_held_goes_on_and_arrives_whole() -> None:
     async def test() -> None:
-        body = b'{"choices": "' + b"x" * 200_000 + b'"}'
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
-        pieces = [body[i : i + 9000] for i in range(0, len(body), 9000)]
-        async with Llm(raw(head, *pieces)) as llm:
-            held = {"max_held": "20KiB", "max_held_complete": "20KiB"}
-            async with sidecar(config(service("a", llm, limits=held), route={"commit": commit})) as daemon:
-                reply = await ask(daemon, chat(stream=False))
-                assert (reply.body, reply.ended) == (body, True)
+        body, answer = long_answer()
+        held = {"max_held": "20KiB"}
+        async with Llm(answer) as llm, sidecar(config(service("a", llm, limits=held))) as daemon:
+            reply = await ask(daemon, chat(stream=False))
+            assert (reply.body, reply.ended) == (body, True)
+
+    run(test())
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_route_that_holds_whole_answers_back_refuses_one_that_is_too_long(streaming: bool) -> None:
+    """To let it through would break the promise that a cut answer can still be rescued."""
+
+    async def test() -> None:
+        long_stream = stream(*["x" * 9000] * 20)
+        async with Llm(long_stream if streaming else long_answer()[1]) as llm, Llm(stream("y")) as spare:
+            first = service("a", llm, limits={"max_held_complete": "20KiB"})
+            written = config(first, service("b", spare), route={"commit": "complete"})
+            async with sidecar(written) as daemon:
+                reply = await ask(daemon, chat(stream=streaming))
+                assert (reply.status, reply.json["error"]["code"]) == (502, "answer_too_large")
+                assert spare.received == []
 
     run(test())
