@@ -9,7 +9,6 @@ Rule:    the only module that knows all rooms; it decides nothing about requests
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -132,8 +131,6 @@ class Daemon:
         self._instruments.start()
         if self._watch is not None:
             self._watch.start()
-        gc.collect()
-        gc.freeze()  # what is here stays; no collection has to walk it again
         self.ready = True
 
     @property

@@ -17,6 +17,7 @@ from sidecar.cli.stop import Stop
 if TYPE_CHECKING:
     from sidecar.policy import Loaded
 
+GC_THRESHOLD = 20_000  # objects more than before; some hundred requests' worth in flight, a few MB at most
 DEFAULT_CONFIG = "/etc/llm-sidecar/sidecar.yaml"
 
 EPILOG = """\
@@ -83,9 +84,21 @@ async def _serve(loaded: Loaded, path: str, text: bytes) -> int:
             f"{path}:{line_of(loaded.lines, p.field)}: {p}" if p.field else str(p) for p in refused.problems
         ]
         raise Stop(2 if bad_config else 1, *lines) from None
+    _settle_memory()
     print(daemon.ready_line, file=sys.stderr, flush=True)
     await daemon.run_until_stopped()
     return 0
+
+
+def _settle_memory() -> None:
+    """What is here stays, and no collection has to walk it again. A request leaves no cycles behind (a test counts), so
+    there is little to look for: with Python's own threshold of 700 an eighth of the CPU went into looking.
+    """
+    import gc
+
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
 
 
 def _read(path: str) -> bytes:
