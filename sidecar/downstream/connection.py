@@ -199,15 +199,17 @@ class AppConnection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Goes as far as the buffer allows: head, body, exchange."""
-        if self._state is State.IDLE:
+        first = self._state is State.IDLE
+        if first:
             self._state = State.HEAD
             self._seen = 0
             self._listener.idle.discard(self)
-            self._listener.head_due.add(self, monotonic())
         if self._state is State.HEAD:
             self._read_head()
         if self._state is State.BODY:
-            self._read_body()
+            self._read_body(first=first)
+        if first and self._state is State.HEAD:
+            self._listener.head_due.add(self, monotonic())
 
     def _read_head(self) -> None:
         limit = self._listener.limits.max_header
@@ -243,15 +245,17 @@ class AppConnection(asyncio.Protocol):
         elif head.expect_continue and (head.chunked or self._missing > len(self._buffer)):
             self._transport.write(CONTINUE)
 
-    def _read_body(self) -> None:
+    def _read_body(self, *, first: bool) -> None:
+        """`first`: this is the first read of the request, so no deadline of it runs yet."""
         data, self._buffer = self._buffer, b""
         walker = self._chunked
         done = self._read_counted(data) if walker is None else self._read_chunked(walker, data)
         if self._state is not State.BODY:
             return
         if done:
-            self._listener.head_due.discard(self)
-            self._listener.body_due.discard(self)
+            if not first:
+                self._listener.head_due.discard(self)
+                self._listener.body_due.discard(self)
             self._begin_exchange()
         elif data or not self._body:
             self._listener.head_due.discard(self)

@@ -374,7 +374,9 @@ class Attempt:
         )
 
     def _cancel_handles(self) -> None:
-        for handle in (self._deadline, self._grace):
-            if handle is not None:
-                handle.cancel()
-        self._deadline = self._grace = None
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
