@@ -53,8 +53,11 @@ async def _bind(
 ) -> tuple[asyncio.AbstractServer, Address]:
     if isinstance(address, UnixAddress):
         claim(address.path)
-        with owner_only():  # nobody may connect before the mode is what the config says
-            server = await loop.create_unix_server(make, address.path, backlog=BACKLOG)
+        try:
+            with owner_only():  # nobody may connect before the mode is what the config says
+                server = await loop.create_unix_server(make, address.path, backlog=BACKLOG)
+        except OSError as error:
+            raise OSError(error.errno, f"{address}: {error.strerror or error}") from error
         os.chmod(address.path, socket_mode)
         return server, address
     try:

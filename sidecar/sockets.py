@@ -19,7 +19,11 @@ from pathlib import Path
 
 def claim(path: str) -> None:
     """Makes the folder if there is none and removes a dead process's socket; raises OSError otherwise."""
-    Path(path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    folder = Path(path).parent
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, f"unix:{path}: {folder} cannot be made: {error.strerror}") from error
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:

@@ -195,6 +195,18 @@ def test_an_address_in_use_is_told_and_nothing_is_left_behind(tmp_path: Path) ->
     assert not (tmp_path / "llm.sock").exists()
 
 
+def test_a_socket_that_cannot_be_made_is_told_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, said = refused(
+        tmp_path,
+        f"listen: ['unix:{tmp_path}/file/llm.sock']\nadmin: {{enabled: false}}\nops: {{enabled: false}}\n"
+        "policy:\n  services: [{name: a, url: 'http://127.0.0.1:1/v1'}]\n  routes: [{services: [a]}]\n",
+    )
+    assert code == 1
+    assert f"unix:{tmp_path}/file/llm.sock: " in said
+    assert "Traceback" not in said
+
+
 def test_a_stale_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None:
     config = written(tmp_path, f"http://127.0.0.1:{free_port()}/v1")
     stale = socket.socket(socket.AF_UNIX)
