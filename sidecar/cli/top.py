@@ -2,7 +2,8 @@
 
 How:     a thread follows the event stream (attempts included) into a TopModel; the main thread asks for the
          endpoints and draws, once an interval. A daemon that goes away is waited for, and the view says so.
-Out:     redrawn in place with rich on a terminal; otherwise, or with --plain, one plain view after the other.
+Out:     redrawn in place with rich on a terminal; otherwise, or with --plain, one plain view after the other;
+         with --json one line a view.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sidecar.cli.connection import connect
-from sidecar.cli.options import Subparsers, add_admin_options, command, number, seconds
+from sidecar.cli.options import Subparsers, add_admin_options, add_json_option, command, number, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,7 @@ EXAMPLES = """\
   sidecar top
   sidecar top --interval 500ms
   sidecar top --plain --count 1          one view, for a bug report
+  sidecar top --json                     one line a view, for a program
 """
 
 
@@ -46,12 +48,13 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--plain", action="store_true", help="print views one after the other, also on a terminal"
     )
+    add_json_option(parser)
     add_admin_options(parser)
 
 
 def run(args: Namespace) -> int:
     try:
-        with connect(args) as admin, _display(plain=args.plain) as draw:
+        with connect(args) as admin, _display(plain=args.plain, as_json=args.json) as draw:
             _watch(admin, draw, args.interval, args.count)
     except KeyboardInterrupt:  # the ordinary way to end it
         pass
@@ -98,7 +101,10 @@ def _follow(admin: AdminClient, model: TopModel, lock: threading.Lock) -> None:
 
 
 @contextmanager
-def _display(*, plain: bool) -> Iterator[Draw]:
+def _display(*, plain: bool, as_json: bool) -> Iterator[Draw]:
+    if as_json:
+        yield _print_json
+        return
     if plain or not sys.stdout.isatty():
         yield _print_plain
         return
@@ -119,6 +125,12 @@ def _print_plain(status: str, model: TopModel, endpoints: Sequence[Endpoint], no
     for section in model.sections(endpoints, now):
         lines += ["", section.title, *table(section.header, section.rows, colour=wants_colour(sys.stdout))]
     print("\n".join(lines), end="\n\n", flush=True)
+
+
+def _print_json(status: str, model: TopModel, endpoints: Sequence[Endpoint], now: datetime) -> None:
+    import json
+
+    print(json.dumps(model.figures(endpoints, now)), flush=True)
 
 
 def _interval(text: str) -> float:

@@ -26,6 +26,7 @@ from sidecar.cli.describe import (
     short_time,
     time_of_day,
 )
+from sidecar.cli.plain import plain
 from sidecar.cli.table import Cell, Styled
 
 WINDOW = 60.0
@@ -137,6 +138,22 @@ class TopModel:
             Section(f"Fallbacks, last {WINDOW:.0f} s", ("FROM", "TO", "REASON", "REQUESTS"), ways),
             Section("Events", ("TIME", "EVENT", "WHAT"), events),
         ]
+
+    def figures(self, endpoints: Sequence[pb.Endpoint], now: datetime) -> dict[str, object]:
+        """The same for programs: JSON-ready, seconds and numbers as they are, without the course."""
+        services = [figures._asdict() for figures in self.services(endpoints, now)]
+        return {
+            "time": now.isoformat(timespec="milliseconds"),
+            "connected": not self.lost,
+            "policy_generation": self.generation,
+            "services": [{k: v for k, v in one.items() if k != "course"} for one in services],
+            "endpoints": [plain(endpoint, complete=True) for endpoint in endpoints],
+            "fallbacks": [
+                {"from": way[0], "to": way[1], "reason": way[2], "requests": count}
+                for way, count in self.ways()
+            ],
+            "events": [plain(event) for event in self.newest(EVENTS_SHOWN)],
+        }
 
     def newest(self, count: int) -> list[pb.HealthEvent]:
         return list(self.recent)[: -count - 1 : -1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import subprocess
@@ -124,6 +125,25 @@ def test_without_a_terminal_views_are_printed_one_after_the_other(daemon: Daemon
     assert told.out.count(f"connected to {daemon.address}") == 2
     assert told.out.count("Endpoints\n") == 2
     assert "self-hosted  10.0.0.7:8000  available" in told.out
+
+
+def test_for_programs_a_view_is_one_line_of_json(daemon: Daemon) -> None:
+    daemon.scripts = [Script([event(1, "snapshot")])]
+    told = sidecar("top", "--json", "--count", "2", "--interval", "100ms")
+    first, second = map(json.loads, told.out.splitlines())
+    assert first["endpoints"][0]["endpoint"] == "10.0.0.7:8000"
+    assert second["connected"] is True
+    assert [service["name"] for service in second["services"]] == ["self-hosted", "bailian"]
+
+
+def test_the_figures_for_programs_are_those_of_the_view() -> None:
+    model = TopModel()
+    for told in (attempt(1, 0.25), attempt(2, None, "reset"), recovered(3)):
+        model.feed(told)
+    figures = json.loads(json.dumps(model.figures([endpoint()], datetime.fromtimestamp(START + 4, UTC))))
+    (service,) = figures["services"]
+    assert (service["answers"], service["failed"], service["p50"]) == (1, 1, 0.25)
+    assert [told["type"] for told in figures["events"]] == ["service_recovered"]
 
 
 def test_the_live_view_shows_the_same_and_cannot_be_driven_from_outside() -> None:
