@@ -324,7 +324,8 @@ def test_a_reader_that_stops_during_100000_events_costs_nothing_and_is_told_what
                     answered += 1
             assert answered >= 50
             assert resident(process.pid) - before < 16
-            while reader.sequence < sequence(stub) or reader.lost:
+            newest = sequence(stub)
+            while reader.sequence < newest or reader.lost:
                 reader.read(next(watch))
             assert sum(gap.last_missed - gap.first_missed + 1 for gap in reader.gaps) > 50_000
             listed = stub.ListEndpoints(pb.ListEndpointsRequest())
