@@ -209,6 +209,7 @@ def endpoint_message(status: EndpointStatus, moment: Moment) -> pb.Endpoint:
         since=moment.timestamp(status.since),
         concurrency_limit=status.concurrency_limit,
         ghosts=status.ghosts,
+        beneath=[f"ENDPOINT_STATE_{state.upper()}" for state in status.beneath],
     )
 
 

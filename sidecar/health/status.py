@@ -20,6 +20,7 @@ class EndpointStatus:
     requests, failures  over the window
     concurrency_limit   adaptive, at this moment; None: there is none
     ghosts              cut attempts that may still keep the server busy; they count beside `in_flight`
+    beneath             states that hold too, and show once `state` has ended
     """
 
     service: str
@@ -37,6 +38,7 @@ class EndpointStatus:
     since: float
     concurrency_limit: float | None = None
     ghosts: int = 0
+    beneath: tuple[str, ...] = ()
 
 
 def status_of(endpoint: EndpointHealth, now: float) -> EndpointStatus:
@@ -60,7 +62,20 @@ def status_of(endpoint: EndpointHealth, now: float) -> EndpointStatus:
         since=endpoint.since,
         concurrency_limit=endpoint.limit.at(now) if endpoint.limit is not None else None,
         ghosts=endpoint.limit.ghosts(now) if endpoint.limit is not None else 0,
+        beneath=_beneath(endpoint),
     )
+
+
+def _beneath(endpoint: EndpointHealth) -> tuple[str, ...]:
+    """Who joins in the middle can only follow the events if it knows every fact, not the topmost alone."""
+    ejection, cooling = endpoint.ejection, endpoint.cooling
+    facts = (
+        (State.EJECTED, ejection is not None and ejection.enforced),
+        (State.COOLING, cooling is not None and cooling.enforced),
+        (State.PROBE_FAILED, not endpoint.probe.healthy),
+        (State.PROBATION, endpoint.on_probation),
+    )
+    return tuple(state.value for state, holds in facts if holds and state is not endpoint.state)
 
 
 def _reason_and_end(endpoint: EndpointHealth, now: float) -> tuple[str, float | None]:

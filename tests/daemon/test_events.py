@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -117,12 +117,13 @@ def key_of(about: Any) -> Key:
 
 
 def facts_of(endpoint: pb.Endpoint) -> Facts:
-    state, reason = state_of(endpoint)
+    holds = {pb.EndpointState.Name(state) for state in (endpoint.state, *endpoint.beneath)}
     return Facts(
-        ejected=reason if state == "EJECTED" else "",
-        cooling=state == "COOLING",
-        unhealthy=state == "PROBE_FAILED",
-        on_probation=state == "PROBATION",
+        # a reason is that of the topmost state, and nothing stands above an ejection
+        ejected=endpoint.reason if "ENDPOINT_STATE_EJECTED" in holds else "",
+        cooling="ENDPOINT_STATE_COOLING" in holds,
+        unhealthy="ENDPOINT_STATE_PROBE_FAILED" in holds,
+        on_probation="ENDPOINT_STATE_PROBATION" in holds,
     )
 
 
@@ -252,6 +253,41 @@ def test_a_reader_that_rebuilds_the_state_is_right_at_every_number_though_it_rec
                     "policy_applied",
                     "fallback",
                 }
+
+    run(test())
+
+
+def test_a_reader_that_joins_during_an_ejection_knows_what_it_hides(tmp_path: Path) -> None:
+    """When it ends, the probes that fail beneath it do not fail anew: there is no event to learn it from."""
+
+    async def test() -> None:
+        async with Llm(json_answer({}, 500)) as llm:
+            probed = service("a", llm, active_health=PROBES, passive_health=QUICK)
+            async with (
+                sidecar(config(probed, admin={"listen": [f"unix:{tmp_path}/admin.sock"]})) as daemon,
+                grpc.aio.insecure_channel(daemon.admin_listen[0]) as channel,
+            ):
+                stub: Any = HealthServiceStub(channel)  # type: ignore[no-untyped-call]
+                key = ("a", llm.address)
+
+                async def follow(reader: Reader, met: Callable[[], bool]) -> None:
+                    watch = stub.WatchHealthEvents(
+                        pb.WatchHealthEventsRequest(after_sequence=reader.sequence)
+                    )
+                    while not met():
+                        reader.read(await asyncio.wait_for(watch.read(), 20))
+                    watch.cancel()
+
+                first, joined = Reader(), Reader()
+                await follow(first, lambda: first.states.get(key) == ("PROBE_FAILED", ""))
+                eject = pb.EjectEndpointRequest(service="a", endpoint=llm.address)
+                eject.duration.FromMilliseconds(300)
+                await stub.EjectEndpoint(eject)
+                await follow(joined, lambda: joined.snapshots == 1)
+                assert joined.states == {key: ("EJECTED", "manual")}
+                await follow(joined, lambda: bool(joined.seen & {"endpoint_probation", "endpoint_returned"}))
+                listed = await stub.ListEndpoints(pb.ListEndpointsRequest())
+                assert states_of(listed.endpoints) == joined.states == {key: ("PROBE_FAILED", "")}
 
     run(test())
 
