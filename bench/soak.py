@@ -2,9 +2,9 @@
 
 In:      `--minutes` (or $SOAK_MINUTES, 10), `--apps` at once, `--seed`. A real daemon as a process of its own, scripted
          LLM services and apps in this one: hang-ups, broken streams, retries, stalls, slow readers, nonsense.
-Out:     a line after each round, taken at rest: file descriptors, sockets, resident memory, requests in flight.
-Exit:    0: after the last round there are as many file descriptors as after the warm-up, nothing is in flight and
-         memory has not grown by more than GROWTH; 1: else, or the daemon died or logged an error.
+Out:     a line after each round, taken at rest: file descriptors, sockets, memory, tasks, requests in flight.
+Exit:    0: after the last round there are as many file descriptors and tasks as after the warm-up, nothing is in
+         flight and memory has not grown by more than GROWTH; 1: else, or the daemon died or logged an error.
 Limits:  Linux: the figures are those of /proc.
 """
 
@@ -43,10 +43,12 @@ class Figures:
     sockets: int
     memory: int
     active: float
+    tasks: int  # of its event loop
 
     def __str__(self) -> str:
         memory = f"{self.memory / 1024 / 1024:.1f} MiB"
-        return f"{self.descriptors} fds ({self.sockets} sockets), {memory}, {self.active:g} in flight"
+        files = f"{self.descriptors} fds ({self.sockets} sockets)"
+        return f"{files}, {memory}, {self.tasks} tasks, {self.active:g} in flight"
 
 
 class Traffic:
@@ -119,7 +121,9 @@ def look(process: Process) -> Figures:
     memory = 1024 * int((folder / "status").read_text().split("VmRSS:")[1].split()[0])
     metrics = httpx.get(f"http://{process.ops[0]}/metrics", trust_env=False, timeout=10).text
     active = sum(float(value) for value in _ACTIVE.findall(metrics))
-    return Figures(len(links), sum(link.startswith("socket:") for link in links), memory, active)
+    state = httpx.get(f"http://{process.ops[0]}/api/state", trust_env=False, timeout=10).json()
+    sockets = sum(link.startswith("socket:") for link in links)
+    return Figures(len(links), sockets, memory, active, state["tasks"])
 
 
 async def at_rest(process: Process, wanted: int | None) -> Figures:
@@ -167,6 +171,8 @@ def _judge(process: Process, first: Figures, last: Figures) -> int:
     problems = [line for line in process.stderr if not line.startswith("ready ")]
     if last.descriptors != first.descriptors:
         problems.append(f"{last.descriptors - first.descriptors:+} file descriptors")
+    if last.tasks != first.tasks:
+        problems.append(f"{last.tasks - first.tasks:+} tasks")
     if last.active:
         problems.append(f"{last.active:g} requests still in flight")
     if last.memory - first.memory > GROWTH:

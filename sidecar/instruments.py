@@ -135,6 +135,7 @@ class Instruments:
         view = StateView(
             version=__version__,
             started_at=monotonic(),
+            tasks=lambda: len(asyncio.all_tasks(self._loop)),
             clock=monotonic,
             wall_time=self._wall_time.now,
             not_ready=sources.not_ready,

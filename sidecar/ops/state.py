@@ -64,6 +64,7 @@ class RecentEvents:
 class StateView:
     version: str
     started_at: float
+    tasks: Callable[[], int]  # of the event loop; no request has one, so it tells of leaks
     clock: Callable[[], float]
     wall_time: Callable[[], str]  # RFC 3339, as the events bear it
     not_ready: Callable[[], str | None]
@@ -79,6 +80,7 @@ class StateView:
             "version": self.version,
             "time": self.wall_time(),
             "uptime_seconds": round(now - self.started_at, 1),
+            "tasks": self.tasks(),
             "not_ready": self.not_ready(),
             "policy_generation": self.policy_generation(),
             "services": self._services(now),

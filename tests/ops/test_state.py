@@ -25,6 +25,7 @@ def _view() -> StateView:
     now = STARTED + 5.0
     return StateView(
         version="1.2",
+        tasks=lambda: 3,
         started_at=STARTED,
         clock=lambda: now,
         wall_time=lambda: "2026-01-31T12:00:00.123Z",
@@ -54,6 +55,7 @@ def test_the_whole_is_told() -> None:
     """One request a second has to be enough for the page."""
     state = _view().read()
     assert (state["version"], state["uptime_seconds"], state["policy_generation"]) == ("1.2", 5.0, 7)
+    assert state["tasks"] == 3
     assert (state["not_ready"], state["time"]) == (None, "2026-01-31T12:00:00.123Z")
     assert isinstance(state["series"], dict)
     assert state["series"].keys() == {"primary", "backup"}
