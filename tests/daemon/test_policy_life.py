@@ -225,14 +225,14 @@ def test_a_trial_takes_itself_back_and_a_confirmed_one_stays(tmp_path: Path) -> 
     """Whoever locks themselves out gets back in without doing anything."""
     process = Process(put(tmp_path), {})
     try:
-        trial = update(process, "trial", revert_after=Duration(nanos=200_000_000))
+        trial = update(process, "trial", revert_after=Duration(seconds=3))
         assert running_policy(process.admin[0]).reverts_at == trial.reverts_at
         process.wait_for("policy_applied", generation=3)
         back = running_policy(process.admin[0])
         assert (mark_of([s.model for s in back.policy.services]), back.source) == ("file", "state")
         assert not back.HasField("reverts_at")
 
-        kept = update(process, "kept", revert_after=Duration(nanos=300_000_000))
+        kept = update(process, "kept", revert_after=Duration(seconds=3))
         with policies(process.admin[0]) as stub:
             confirmed = stub.ConfirmPolicy(pb.ConfirmPolicyRequest(etag=kept.etag))
         assert (confirmed.etag, confirmed.generation) == (kept.etag, 4)
