@@ -8,7 +8,7 @@ Out:     `first_packet_due`, `response_due`, `idle_due`, `total_due` of the atte
 from __future__ import annotations
 
 import asyncio
-from time import monotonic, time_ns
+from time import time_ns
 from typing import Protocol
 
 from sidecar.exchange.timers import Deadlines
@@ -48,8 +48,3 @@ class Clocks:
 def wall_ns() -> int:
     """Unix time in nanoseconds."""
     return time_ns()
-
-
-def wall_of(moment: float) -> float:
-    """Unix time in seconds of a monotonic moment."""
-    return time_ns() / 1e9 + (moment - monotonic())

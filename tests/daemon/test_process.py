@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from .process import refused, running
+from .process import Process, refused, running
 from .sidecar import free_port
 
 
@@ -77,15 +77,21 @@ def test_the_ready_line_names_every_address_and_each_accepts(tmp_path: Path) -> 
     assert not (tmp_path / "llm.sock").exists()
 
 
+def asking(process: Process, slow_llm: Any) -> tuple[threading.Thread, list[httpx.Response]]:
+    """A request that is in flight at the LLM; its answer comes into the list."""
+    answers: list[httpx.Response] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(httpx.get(f"http://{process.listen[1]}/v1/x", timeout=20))
+    )
+    thread.start()
+    assert slow_llm.handler.asked.wait(10)
+    return thread, answers
+
+
 def test_sigterm_lets_what_is_in_flight_end_and_exits_0(tmp_path: Path, slow_llm: Any) -> None:
     url = f"http://127.0.0.1:{slow_llm.server_address[1]}/v1"
     with running(written(tmp_path, url), tmp_path) as process:
-        answers: list[httpx.Response] = []
-        thread = threading.Thread(
-            target=lambda: answers.append(httpx.get(f"http://{process.listen[1]}/v1/x", timeout=20))
-        )
-        thread.start()
-        assert slow_llm.handler.asked.wait(10)
+        thread, answers = asking(process, slow_llm)
         process.signal(signal.SIGTERM)
         process.wait_for("draining", in_flight=1)
         with pytest.raises(httpx.ConnectError):
@@ -100,12 +106,7 @@ def test_sigterm_lets_what_is_in_flight_end_and_exits_0(tmp_path: Path, slow_llm
 def test_a_second_signal_ends_at_once(tmp_path: Path, slow_llm: Any) -> None:
     url = f"http://127.0.0.1:{slow_llm.server_address[1]}/v1"
     with running(written(tmp_path, url), tmp_path) as process:
-        answers: list[httpx.Response] = []
-        thread = threading.Thread(
-            target=lambda: answers.append(httpx.get(f"http://{process.listen[1]}/v1/x", timeout=20))
-        )
-        thread.start()
-        assert slow_llm.handler.asked.wait(10)
+        thread, answers = asking(process, slow_llm)
         process.signal(signal.SIGTERM)
         process.wait_for("draining")
         process.signal(signal.SIGTERM)
@@ -141,8 +142,6 @@ def test_the_symlink_swap_of_a_config_map_is_noticed(tmp_path: Path) -> None:
         (mount / name / "sidecar.yaml").write_text(body)
     (mount / "..data").symlink_to("v1")
     (mount / "sidecar.yaml").symlink_to("..data/sidecar.yaml")
-    from .process import Process
-
     process = Process(mount / "sidecar.yaml", {})
     try:
         (mount / "..next").symlink_to("v2")
