@@ -51,6 +51,7 @@ class Shared:
     attempt_finished: Callable[[RequestRecord, AttemptRecord], None]
     health_events: Callable[[Sequence[HealthEvent]], None]
     sample_ratio: float = 0.0
+    app_samples: bool = True  # an app's `traceparent` decides about its own trace
     response_heads: ResponseHeads = field(default_factory=ResponseHeads)
     exchanges: set[object] = field(default_factory=set)  # in flight
 
@@ -65,7 +66,7 @@ class ServiceRuntime:
         "_loop",
         "_pools",
         "_remove",
-        "_secret",
+        "_secrets",
         "_server_name",
         "_set_fields",
         "first_packet",
@@ -88,8 +89,8 @@ class ServiceRuntime:
         self.idle: DeadlineQueue[Waiter] = clocks.idle.of(timeouts.idle)
         self.total: DeadlineQueue[Waiter] = clocks.total.of(timeouts.total)
         self._authority = service.url.authority.encode()
-        self._secret = SecretReader(service.credential.secret) if service.credential else None
-        self.own_credential = service.credential is not None
+        self._secrets = tuple(SecretReader(credential.secret) for credential in service.credentials)
+        self.own_credential = bool(service.credentials)
         removed = {name.encode() for name in service.remove_headers}
         self._remove = frozenset(removed | APP_CREDENTIALS if self.own_credential else removed)
         self._set_fields = tuple((n.encode(), v.encode()) for n, v in service.set_headers)
@@ -108,10 +109,10 @@ class ServiceRuntime:
 
     def credential(self) -> tuple[str, str] | None:
         """The header field that the service wants, by name and value."""
-        credential = self.service.credential
-        if credential is None or self._secret is None:
+        if not self._secrets:
             return None
-        return credential.header, credential.prefix + self._secret.value()
+        credential = self.service.credentials[0]
+        return credential.header, credential.prefix + self._secrets[0].value()
 
     def pool(self, address: str) -> EndpointPool:
         """The connections to one of its endpoints."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from sidecar.policy.snapshot import Credential, Route, Service, Snapshot
+from sidecar.policy.snapshot import ActiveHealth, Credential, Route, Service, Snapshot
 
 
 def policy_view(snapshot: Snapshot) -> dict[str, object]:
@@ -31,15 +31,18 @@ def _service(service: Service) -> dict[str, object]:
         "dialect": service.dialect,
         "model": service.model,
         "models": dict(service.models or {}),
-        "credential": _credential(service.credential),
+        "credentials": [_credential(credential) for credential in service.credentials],
         "headers_set": [name for name, _ in service.set_headers],
         "headers_removed": sorted(service.remove_headers),
         "first_packet_is": service.first_packet_is,
         "timeouts_seconds": asdict(service.timeouts),
         "passive_health": asdict(service.passive_health),
-        "active_health": None if service.active_health is None else asdict(service.active_health),
+        "active_health": None if service.active_health is None else _active(service.active_health),
         "load_balancing": service.load_balancing,
+        "weights": dict(service.weights or {}),
         "max_concurrency": service.max_concurrency,
+        "queue": None if service.queue is None else asdict(service.queue),
+        "rate_limit": [asdict(limit) for limit in service.rate_limit],
         "adaptive_concurrency": service.adaptive_concurrency is not None,
         "insecure_skip_verify": service.tls.insecure_skip_verify,
     }
@@ -57,12 +60,19 @@ def _route(route: Route) -> dict[str, object]:
         "retries_per_service": route.retries_per_service,
         "deadline_seconds": route.deadline,
         "commit": route.commit,
+        "hedge": None if route.hedge is None else asdict(route.hedge),
+        "rate_limit": [asdict(limit) for limit in route.rate_limit],
     }
 
 
-def _credential(credential: Credential | None) -> str | None:
-    if credential is None:
-        return None
+def _active(active: ActiveHealth) -> dict[str, object]:
+    """Without the body of an inference, which is the operator's own text."""
+    shown = asdict(active)
+    shown["request"] = None if active.request is None else active.request.path
+    return shown
+
+
+def _credential(credential: Credential) -> str:
     secret = credential.secret
     if secret.literal is not None:
         source = "the policy itself (hidden)"

@@ -15,9 +15,9 @@ modules: units and problems; rules; yaml_nodes and yaml_file; syntax, fields and
 from sidecar.policy.build import DEFAULT_FALLBACK_ON, build_settings, build_snapshot
 from sidecar.policy.change import etag_of, merge, redacted, unredacted
 from sidecar.policy.check import check_config, check_policy, secrets_of
+from sidecar.policy.credential_rules import HIDDEN
 from sidecar.policy.loading import Loaded, LoadedPolicy, load, load_policy
 from sidecar.policy.problems import Checked, Lines, Problem, line_of
-from sidecar.policy.service_rules import HIDDEN
 
 __all__ = [
     "DEFAULT_FALLBACK_ON",

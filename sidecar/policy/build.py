@@ -7,6 +7,8 @@ Errors:  none for a checked message; for any other the parsers' own.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from types import MappingProxyType
 
 from google.protobuf.message import Message
@@ -15,15 +17,20 @@ from llmsidecar.v1 import config_pb2, policy_pb2
 from sidecar.policy import syntax
 from sidecar.policy.change import etag_of, merge, redacted, unredacted
 from sidecar.policy.config_rules import mode_of
+from sidecar.policy.credential_rules import credential_header, credentials_of
 from sidecar.policy.rules import Kind, field_of, items_of, rule_of, value_of
-from sidecar.policy.service_rules import credential_header
 from sidecar.policy.snapshot import (
     ActiveHealth,
     AdaptiveConcurrency,
     AnswerLimits,
     Credential,
+    HashOn,
+    Hedge,
+    InferenceCheck,
     Limits,
     PassiveHealth,
+    QueueMetrics,
+    RateLimit,
     RetryBudget,
     Route,
     Secret,
@@ -32,6 +39,7 @@ from sidecar.policy.snapshot import (
     Snapshot,
     Timeouts,
     Tls,
+    WaitingLine,
 )
 from sidecar.policy.units import SECOND
 from sidecar.terms import Address, parse_address
@@ -74,6 +82,7 @@ def build_settings(config: config_pb2.Config) -> Settings:
         ops_listen=_addresses(ops, "listen") if _flag(ops, "enabled") else (),
         otlp_endpoint=telemetry.otlp_endpoint,
         sample_ratio=_number(telemetry, "sample_ratio"),
+        sample_ratio_is_written=telemetry.HasField("sample_ratio"),
         access_log=_flag(telemetry, "access_log"),
         limits=Limits(
             max_request_body=_whole(limits, "max_request_body"),
@@ -112,7 +121,7 @@ def _service(service: policy_pb2.Service, *, adaptive: bool) -> Service:
         dialect=_text(service, "dialect"),
         model=service.model or None,
         models=MappingProxyType(dict(service.models)) if service.models else None,
-        credential=_credential(service.credential) if service.HasField("credential") else None,
+        credentials=tuple(map(_credential, credentials_of(service))),
         set_headers=tuple(sorted((name.lower(), value) for name, value in service.headers.set.items())),
         remove_headers=frozenset(name.lower() for name in service.headers.remove),
         tls=build_tls(service.tls),
@@ -122,10 +131,12 @@ def _service(service: policy_pb2.Service, *, adaptive: bool) -> Service:
             idle=_seconds(service.timeouts, "idle"),
             total=_seconds(service.timeouts, "total"),
             response=_seconds(service.timeouts, "response"),
+            first_packet_per_1k_tokens=_seconds(service.timeouts, "first_packet_per_1k_tokens"),
+            first_packet_soft=_maybe_seconds(service.timeouts, "first_packet_soft"),
         ),
         first_packet_is=service.first_packet_is or None,
         passive_health=_passive(service.passive_health),
-        active_health=_active(service.active_health) if service.HasField("active_health") else None,
+        active_health=_active(service) if service.HasField("active_health") else None,
         load_balancing=_text(service, "load_balancing"),
         max_concurrency=service.max_concurrency or None,
         adaptive_concurrency=_adaptive(service.adaptive_concurrency, adaptive),
@@ -135,13 +146,43 @@ def _service(service: policy_pb2.Service, *, adaptive: bool) -> Service:
             max_held=_whole(service.limits, "max_held"),
             max_held_complete=_whole(service.limits, "max_held_complete"),
         ),
+        hash_on=HashOn(service.hash_on.header.lower(), _whole(service.hash_on, "prompt_prefix")),
+        weights=_weights(service),
+        rate_limit=_rate_limits(service.rate_limit),
+        queue=_queue(service.queue) if service.HasField("queue") else None,
     )
+
+
+def _weights(service: policy_pb2.Service) -> MappingProxyType[str, int] | None:
+    if not service.weights:
+        return None
+    return MappingProxyType({str(parse_address(text)): weight for text, weight in service.weights.items()})
+
+
+def _rate_limits(limits: Iterable[policy_pb2.RateLimit]) -> tuple[RateLimit, ...]:
+    return tuple(
+        RateLimit(
+            requests=limit.requests or None,
+            tokens=limit.tokens or None,
+            per=_seconds(limit, "per"),
+            by=tuple(word.lower() for word in limit.by),
+        )
+        for limit in limits
+    )
+
+
+def _queue(queue: policy_pb2.WaitingLine) -> WaitingLine:
+    return WaitingLine(_whole(queue, "max_requests"), _seconds(queue, "timeout"))
 
 
 def _adaptive(written: policy_pb2.AdaptiveConcurrency, default: bool) -> AdaptiveConcurrency | None:
     if not (written.enabled if written.HasField("enabled") else default):
         return None
-    return AdaptiveConcurrency(cancels=_flag(written, "server_cancels"))
+    metrics = None
+    if written.HasField("queue_metrics"):
+        read = written.queue_metrics
+        metrics = QueueMetrics(_text(read, "path"), _seconds(read, "interval"))
+    return AdaptiveConcurrency(cancels=_flag(written, "server_cancels"), queue_metrics=metrics)
 
 
 def _credential(credential: policy_pb2.Credential) -> Credential:
@@ -170,7 +211,8 @@ def _passive(passive: policy_pb2.PassiveHealth) -> PassiveHealth:
     )
 
 
-def _active(active: policy_pb2.ActiveHealth) -> ActiveHealth:
+def _active(service: policy_pb2.Service) -> ActiveHealth:
+    active = service.active_health
     return ActiveHealth(
         path=_text(active, "path"),
         interval=_seconds(active, "interval"),
@@ -178,7 +220,25 @@ def _active(active: policy_pb2.ActiveHealth) -> ActiveHealth:
         unhealthy_threshold=_whole(active, "unhealthy_threshold"),
         healthy_threshold=_whole(active, "healthy_threshold"),
         expected_statuses=tuple(map(syntax.parse_statuses, items_of(active, "expected_statuses"))),
+        request=_inference(service) if active.HasField("request") else None,
+        only_when_unhealthy=_flag(active, "only_when_unhealthy"),
     )
+
+
+def _inference(service: policy_pb2.Service) -> InferenceCheck:
+    """A chat of one line, as a stream: its first token says enough. A reasoning model's is a thought."""
+    written = service.active_health.request
+    anthropic = _text(service, "dialect") == "anthropic"
+    body = written.body or json.dumps(
+        {
+            "model": written.model or service.model,
+            "messages": [{"role": "user", "content": _text(written, "prompt")}],
+            "max_tokens": _whole(written, "max_tokens"),
+            "stream": True,
+        }
+    )
+    path = written.path or ("/messages" if anthropic else "/chat/completions")
+    return InferenceCheck(path, body.encode())
 
 
 def _route(route: policy_pb2.Route, place: int) -> Route:
@@ -200,7 +260,13 @@ def _route(route: policy_pb2.Route, place: int) -> Route:
         ),
         commit=_text(route, "commit"),
         cut_last=_flag(route, "cut_last"),
+        rate_limit=_rate_limits(route.rate_limit),
+        hedge=_hedge(route.hedge) if route.HasField("hedge") else None,
     )
+
+
+def _hedge(hedge: policy_pb2.Hedge) -> Hedge:
+    return Hedge(_seconds(hedge, "after"), _number(hedge, "budget"))
 
 
 def _addresses(message: Message, name: str) -> tuple[Address, ...]:
@@ -212,6 +278,10 @@ def _seconds(message: Message, name: str) -> float:
     assert isinstance(value, int)
     assert rule_of(field_of(message, name)).kind is Kind.DURATION
     return value / SECOND
+
+
+def _maybe_seconds(message: Message, name: str) -> float | None:
+    return _seconds(message, name) if message.HasField(name) else None
 
 
 def _whole(message: Message, name: str) -> int:

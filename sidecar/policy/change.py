@@ -15,11 +15,11 @@ from typing import cast
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
-from llmsidecar.v1.policy_pb2 import Policy, Secret, Service
+from llmsidecar.v1.policy_pb2 import Policy, Secret
 
-from sidecar.policy.check import secrets_of
+from sidecar.policy.check import secrets_in, secrets_of
+from sidecar.policy.credential_rules import HIDDEN
 from sidecar.policy.problems import Problem, did_you_mean, quote
-from sidecar.policy.service_rules import HIDDEN
 
 WHOLE = "*"
 
@@ -35,17 +35,16 @@ def redacted(policy: Policy) -> Policy:
 
 
 def unredacted(policy: Policy, running: Policy) -> Policy:
-    """Puts the running literal of the same-named service back where the mark stands.
+    """Puts the running literal of the same-named service, and the same place in it, back where the mark stands.
 
     A mark without one is left, for the checks to refuse.
     """
-    known = {service.name: _literal(service) for service in running.services}
+    known = _by_place(running)
     whole = Policy()
     whole.CopyFrom(policy)
-    for service in whole.services:
-        secret, literal = _secret(service), known.get(service.name, "")
-        if secret is not None and secret.literal == HIDDEN and literal:
-            secret.literal = literal
+    for place, secret in _by_place(whole).items():
+        if secret.literal == HIDDEN and place in known and known[place].literal:
+            secret.literal = known[place].literal
     return whole
 
 
@@ -87,15 +86,10 @@ def _unknown(path: str) -> Problem:
     return Problem("update_mask", f"{quote(path)} names no field of a policy that can be replaced{hint}")
 
 
-def _secret(service: Service) -> Secret | None:
-    match service.credential.WhichOneof("kind"):
-        case "bearer":
-            return service.credential.bearer
-        case "header":
-            return service.credential.header.value
-    return None
-
-
-def _literal(service: Service) -> str:
-    secret = _secret(service)
-    return secret.literal if secret is not None else ""
+def _by_place(policy: Policy) -> dict[tuple[str, str], Secret]:
+    """Every secret by the name of its service and its path in it."""
+    return {
+        (service.name, path): secret
+        for service in policy.services
+        for path, secret in secrets_in(service, "")
+    }

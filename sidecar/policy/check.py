@@ -8,7 +8,7 @@ Rule:    pure. Whether a secret's variable or file is there, a host resolves or 
 from __future__ import annotations
 
 from llmsidecar.v1.config_pb2 import Config
-from llmsidecar.v1.policy_pb2 import Policy, Secret
+from llmsidecar.v1.policy_pb2 import Credential, Policy, Secret, Service
 
 from sidecar.policy.config_rules import check_rest
 from sidecar.policy.fields import check_fields
@@ -43,15 +43,27 @@ def check_policy(
 
 def secrets_of(policy: Policy, root: str = "policy") -> list[tuple[str, Secret]]:
     """Every secret of a policy with its path, in order."""
-    found: list[tuple[str, Secret]] = []
-    for place, service in enumerate(policy.services):
-        path = f"{root}.services[{place}].credential"
-        match service.credential.WhichOneof("kind"):
-            case "bearer":
-                found.append((f"{path}.bearer", service.credential.bearer))
-            case "header":
-                found.append((f"{path}.header.value", service.credential.header.value))
+    services = enumerate(policy.services)
+    return [
+        found for place, service in services for found in secrets_in(service, f"{root}.services[{place}]")
+    ]
+
+
+def secrets_in(service: Service, path: str) -> list[tuple[str, Secret]]:
+    """Those of one service."""
+    found = _secret(f"{path}.credential", service.credential)
+    for number, credential in enumerate(service.credentials):
+        found += _secret(f"{path}.credentials[{number}]", credential)
     return found
+
+
+def _secret(path: str, credential: Credential) -> list[tuple[str, Secret]]:
+    match credential.WhichOneof("kind"):
+        case "bearer":
+            return [(f"{path}.bearer", credential.bearer)]
+        case "header":
+            return [(f"{path}.header.value", credential.header.value)]
+    return []
 
 
 def _check_whole(policy: Policy, root: str, report: Report, *, hidden_ok: bool) -> None:

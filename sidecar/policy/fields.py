@@ -37,7 +37,7 @@ def check_fields(message: Message, path: str, report: Report) -> None:
         elif rule.is_map:
             for key, item in sorted(value.items()):
                 _check_text(key, f"{where}[{key}]", rule, report)
-                _check_text(item, f"{where}[{key}]", rule, report)
+                _check_value(item, f"{where}[{key}]", rule, report)
         elif field.is_repeated:
             for place, item in enumerate(value):
                 _check_value(item, f"{where}[{place}]", rule, report)

@@ -15,11 +15,13 @@ from llmsidecar.v1.policy_pb2 import Route, RouteMatch
 from sidecar.policy import syntax
 from sidecar.policy.problems import Report, quote
 from sidecar.policy.rules import field_of, rule_of, value_of
+from sidecar.policy.traffic_rules import check_rate_limits
 
 
 def check_route(route: Route, path: str, services: Mapping[str, int], report: Report) -> None:
     _check_match(route.match, f"{path}.match", report)
     _check_services(route, path, services, report)
+    check_rate_limits(route.rate_limit, f"{path}.rate_limit", report)
     words = sorted(syntax.FALLBACK_WORDS)
     expected = rule_of(field_of(route, "fallback_on")).expected
     for place, word in enumerate(route.fallback_on):

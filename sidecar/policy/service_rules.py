@@ -8,44 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from llmsidecar.v1.policy_pb2 import ActiveHealth, Credential, PassiveHealth, Secret, Service
+from llmsidecar.v1.policy_pb2 import PassiveHealth, Service, Timeouts
 
 from sidecar.policy import syntax
+from sidecar.policy.credential_rules import check_credentials, credential_header, credentials_of
+from sidecar.policy.field_checks import check_name, tell
+from sidecar.policy.probe_rules import check_active
 from sidecar.policy.problems import Report, quote
 from sidecar.policy.rules import field_of, rule_of, value_of
+from sidecar.policy.traffic_rules import check_picking, check_rate_limits
 from sidecar.policy.units import BadValue
 from sidecar.terms import BadAddress, TcpAddress, parse_address
-
-# Stands for a literal secret in every policy that is shown; nobody's secret starts like this.
-HIDDEN = "<hidden>"
 
 _SECRET_HEADERS = ("authorization", "proxy-authorization", "api-key", "x-api-key", "cookie")
 
 
 def check_service(service: Service, path: str, report: Report, *, hidden_ok: bool) -> None:
-    _tell(report, f"{path}.name", syntax.name_fault(service.name) if service.name else None)
+    tell(report, f"{path}.name", syntax.name_fault(service.name) if service.name else None)
     _check_url(service, path, report)
     _check_endpoints(service.endpoints, f"{path}.endpoints", report)
     if service.model and service.models:
         report.problem(f"{path}.models", "is written beside model; expected only one of them")
-    if service.HasField("credential"):
-        _check_credential(service.credential, f"{path}.credential", report, hidden_ok=hidden_ok)
+    check_credentials(service, path, report, hidden_ok=hidden_ok)
+    check_picking(service, path, report)
+    check_rate_limits(service.rate_limit, f"{path}.rate_limit", report)
     _check_headers(service, f"{path}.headers", report)
     _check_tls(service, f"{path}.tls", report)
     if service.HasField("passive_health"):
         _check_passive(service.passive_health, f"{path}.passive_health", report)
     if service.HasField("active_health"):
-        _check_active(service.active_health, f"{path}.active_health", report)
-
-
-def credential_header(credential: Credential) -> str:
-    """The header field that the credential sets, in lower case."""
-    return "authorization" if credential.HasField("bearer") else credential.header.name.lower()
-
-
-def _tell(report: Report, path: str, fault: str | None) -> None:
-    if fault is not None:
-        report.problem(path, fault)
+        check_active(service, f"{path}.active_health", report)
+    metrics = service.adaptive_concurrency.queue_metrics
+    where = f"{path}.adaptive_concurrency.queue_metrics.path"
+    tell(report, where, syntax.path_fault(metrics.path, query=True) if metrics.path else None)
+    _check_timeouts(service.timeouts, f"{path}.timeouts", report)
 
 
 def _check_url(service: Service, path: str, report: Report) -> None:
@@ -76,56 +72,27 @@ def _check_endpoints(endpoints: Sequence[str], path: str, report: Report) -> Non
             )
 
 
-def _check_credential(credential: Credential, path: str, report: Report, *, hidden_ok: bool) -> None:
-    kind = credential.WhichOneof("kind")
-    if kind is None:
-        report.problem(path, "is empty; expected bearer or header")
-    elif kind == "bearer":
-        _check_secret(credential.bearer, f"{path}.bearer", report, hidden_ok=hidden_ok)
-    else:
-        header = credential.header
-        _check_name(header.name, f"{path}.header.name", report)
-        if header.HasField("value"):
-            _check_secret(header.value, f"{path}.header.value", report, hidden_ok=hidden_ok)
-
-
-def _check_secret(secret: Secret, path: str, report: Report, *, hidden_ok: bool) -> None:
-    if secret.env:
-        _tell(report, f"{path}.env", syntax.variable_fault(secret.env))
-    if secret.literal == HIDDEN:
-        if not hidden_ok:
-            report.problem(path, "is the mark of a hidden secret; expected {env: NAME} or {file: PATH}")
-    elif secret.literal:
-        _tell(report, path, syntax.header_value_fault(secret.literal))
-        report.warning(path, "is a secret written into the policy; better {env: NAME} or {file: PATH}")
-
-
 def _check_headers(service: Service, path: str, report: Report) -> None:
     _check_names(sorted(service.headers.set), f"{path}.set", report)
     for name, value in sorted(service.headers.set.items()):
         where = f"{path}.set[{name}]"
         if value:
-            _tell(report, where, syntax.header_value_fault(value))
-        if service.HasField("credential") and name.lower() == credential_header(service.credential):
+            tell(report, where, syntax.header_value_fault(value))
+        if name.lower() in {credential_header(credential) for credential in credentials_of(service)}:
             report.problem(where, "is set by credential too; expected only one of them")
         elif name.lower() in _SECRET_HEADERS:
             report.warning(where, "shows to everyone who may read the policy; better credential")
     for place, name in enumerate(service.headers.remove):
-        _check_name(name, f"{path}.remove[{place}]", report)
+        check_name(name, f"{path}.remove[{place}]", report)
 
 
 def _check_names(names: Iterable[str], path: str, report: Report) -> None:
     seen: dict[str, str] = {}
     for name in names:
         where = f"{path}[{name}]"
-        _check_name(name, where, report)
+        check_name(name, where, report)
         if seen.setdefault(name.lower(), name) != name:
             report.problem(where, f"is the same header field as {seen[name.lower()]}; expected it once")
-
-
-def _check_name(name: str, path: str, report: Report) -> None:
-    if name:
-        _tell(report, path, syntax.header_name_fault(name) or syntax.reserved_header_fault(name))
 
 
 def _check_tls(service: Service, path: str, report: Report) -> None:
@@ -158,11 +125,11 @@ def _check_passive(passive: PassiveHealth, path: str, report: Report) -> None:
         )
 
 
-def _check_active(active: ActiveHealth, path: str, report: Report) -> None:
-    if active.HasField("path"):
-        _tell(report, f"{path}.path", syntax.path_fault(active.path, query=True) if active.path else None)
-    for place, text in enumerate(active.expected_statuses):
-        try:
-            text and syntax.parse_statuses(text)
-        except BadValue as error:
-            report.problem(f"{path}.expected_statuses[{place}]", str(error))
+def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
+    soft, hard = value_of(timeouts, "first_packet_soft"), value_of(timeouts, "first_packet")
+    if isinstance(soft, int) and isinstance(hard, int) and soft >= hard:
+        rule = rule_of(field_of(timeouts, "first_packet"))
+        report.problem(
+            f"{path}.first_packet_soft",
+            f"is {rule.show(soft)}, and first_packet is {rule.show(hard)}; expected it to be shorter",
+        )

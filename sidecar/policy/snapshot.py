@@ -63,6 +63,8 @@ class Timeouts:
     idle: float = 60.0
     total: float = 600.0
     response: float = 300.0
+    first_packet_per_1k_tokens: float = 0.0
+    first_packet_soft: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,16 @@ class ActiveHealth:
     unhealthy_threshold: int = 3
     healthy_threshold: int = 2
     expected_statuses: tuple[tuple[int, int], ...] = ((200, 299),)  # inclusive ranges
+    request: InferenceCheck | None = None  # in place of path
+    only_when_unhealthy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceCheck:
+    """A whole request: its path below the service's url, and its JSON body."""
+
+    path: str
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,37 @@ class AdaptiveConcurrency:
     """On; `cancels`: the server stops computing when its caller hangs up."""
 
     cancels: bool = False
+    queue_metrics: QueueMetrics | None = None  # None: not read
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMetrics:
+    path: str = "/metrics"
+    interval: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Exactly one bucket of requests, one of tokens, or both, for each combination of what `by` names."""
+
+    requests: int | None = None
+    tokens: int | None = None
+    per: float = 60.0
+    by: tuple[str, ...] = ()  # model, api_key, uid, header:name (the name in lower case)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingLine:
+    max_requests: int = 64
+    timeout: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class HashOn:
+    """`header`, in lower case, or else as many bytes of the prompt's beginning."""
+
+    header: str = ""
+    prompt_prefix: int = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +159,7 @@ class Service:
     dialect: str = "openai"
     model: str | None = None
     models: Mapping[str, str] | None = None
-    credential: Credential | None = None
+    credentials: tuple[Credential, ...] = ()  # used in turn; empty: the app's own goes on
     set_headers: tuple[tuple[str, str], ...] = ()  # names in lower case
     remove_headers: frozenset[str] = frozenset()  # names in lower case
     tls: Tls = Tls()
@@ -128,6 +171,10 @@ class Service:
     max_concurrency: int | None = None
     adaptive_concurrency: AdaptiveConcurrency | None = None  # None: off
     limits: AnswerLimits = AnswerLimits()
+    hash_on: HashOn = HashOn()
+    weights: Mapping[str, int] | None = None  # by address; 1 where not named
+    rate_limit: tuple[RateLimit, ...] = ()
+    queue: WaitingLine | None = None
 
     def model_for(self, asked: str | None) -> str | None:
         """What to rewrite the request's model to; None: leave it as it is."""
@@ -145,6 +192,12 @@ class RetryBudget:
 
 
 @dataclass(frozen=True, slots=True)
+class Hedge:
+    after: float
+    budget: float = 10.0  # per cent of the requests in flight
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     name: str  # `/v1#0`: path prefix and place in the list
     services: tuple[str, ...]
@@ -159,6 +212,8 @@ class Route:
     retry_budget: RetryBudget = RetryBudget()
     commit: str = "first_packet"
     cut_last: bool = False
+    rate_limit: tuple[RateLimit, ...] = ()
+    hedge: Hedge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,3 +253,4 @@ class Settings:
     sample_ratio: float
     access_log: bool
     limits: Limits
+    sample_ratio_is_written: bool = True  # else the environment may know better

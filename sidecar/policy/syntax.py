@@ -147,6 +147,15 @@ def glob_fault(text: str) -> str | None:
     return None
 
 
+def rate_limit_key_fault(text: str) -> str | None:
+    """Of a word in the `by` of a rate limit."""
+    if text in ("model", "api_key", "uid"):
+        return None
+    if text.startswith("header:") and text != "header:":
+        return header_name_fault(text.removeprefix("header:"))
+    return f"{quote(text)} is not known; expected model, api_key, uid or header:NAME"
+
+
 def variable_fault(text: str) -> str | None:
     """The text is not quoted: people put the secret itself there."""
     return (

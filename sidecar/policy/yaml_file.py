@@ -82,7 +82,7 @@ class _Walk:
         if is_null(node):
             self._wrong(node, path, "a value, or no such key at all")
         elif rule.is_map:
-            self._map(node, getattr(message, field.name), path, rule.expected)
+            self._map(node, getattr(message, field.name), field, path)
         elif field.is_repeated:
             self._list(node, getattr(message, field.name), field, path)
         elif rule.kind is Kind.MESSAGE:
@@ -128,13 +128,17 @@ class _Walk:
             else:
                 items.append(self._text(item, where, rule_of(field).expected) or "")
 
-    def _map(self, node: yaml.Node, entries: Any, path: str, expected: str) -> None:
+    def _map(self, node: yaml.Node, entries: Any, field: FieldDescriptor, path: str) -> None:
         if not isinstance(node, yaml.MappingNode):
-            self._wrong(node, path, f"a mapping; {expected}")
+            self._wrong(node, path, f"a mapping; {rule_of(field).expected}")
             return
         for name, where, item in self._entries(node, path, in_map=True):
-            if (text := self._text(item, where, expected)) is not None:
-                entries[name] = text
+            if (value := self._scalar(item, field, where)) is not None:
+                try:
+                    entries[name] = value
+                except ValueError:  # as in _assign
+                    self.read.unread.add(where)
+                    self._problem(where, rule_of(field).fault(value) or f"is {value}, which is out of range")
 
     def _entries(
         self, node: yaml.MappingNode, path: str, *, in_map: bool = False

@@ -48,10 +48,10 @@ def test_of_a_credential_its_source_is_told() -> None:
     """It is the first thing to look at after a 401."""
     services = view()["services"]
     assert isinstance(services, list)
-    assert [service["credential"] for service in services] == [
-        None,
-        "authorization from $VENDOR_KEY",
-        "api-key from the policy itself (hidden)",
+    assert [service["credentials"] for service in services] == [
+        [],
+        ["authorization from $VENDOR_KEY"],
+        ["api-key from the policy itself (hidden)"],
     ]
     assert (services[1]["headers_set"], services[1]["headers_removed"]) == (["x-team-key"], ["x-internal"])
 

@@ -117,8 +117,8 @@ def test_the_full_example_is_built_as_written() -> None:
     assert bailian.url == frozen.Url(
         "https", "dashscope.aliyuncs.com", 443, "/compatible-mode/v1", "dashscope.aliyuncs.com"
     )
-    assert bailian.credential == frozen.Credential(
-        "authorization", "Bearer ", frozen.Secret(env="DASHSCOPE_API_KEY")
+    assert bailian.credentials == (
+        frozen.Credential("authorization", "Bearer ", frozen.Secret(env="DASHSCOPE_API_KEY")),
     )
     assert built.routes[0].services == ("self-hosted", "bailian")
     assert build_settings(load(FULL.encode()).config) == replace(
@@ -154,7 +154,7 @@ def test_header_names_are_in_lower_case_and_prefixes_without_a_last_slash() -> N
     assert service.url == frozen.Url("https", "a.example", 8443, "/v1", "a.example:8443")
     assert service.set_headers == (("x-team", "T"),)
     assert service.remove_headers == {"cookie"}
-    assert service.credential == frozen.Credential("api-key", "", frozen.Secret(file="/k"))
+    assert service.credentials == (frozen.Credential("api-key", "", frozen.Secret(file="/k")),)
     assert service.endpoints == (UnixAddress("/s"), TcpAddress("10.0.0.1", 80))
     assert (service.models, service.max_concurrency) == ({"x": "y"}, 4)
     assert service.active_health is not None

@@ -53,7 +53,64 @@ SERVICES: list[tuple[Mistake, list[str]]] = [
         ],
     ),
     ({"dialect": "opnai"}, [".dialect: 'opnai' is not known; expected openai or anthropic"]),
-    ({"load_balancing": ""}, [".load_balancing: is empty; expected least_request or round_robin"]),
+    (
+        {"load_balancing": ""},
+        [".load_balancing: is empty; expected least_request, round_robin, peak_ewma or consistent_hash"],
+    ),
+    (
+        {"hash_on": {"header": "a b"}, "load_balancing": "consistent_hash"},
+        [".hash_on.header: 'a b' is no name of a header field; expected letters, digits and hyphens"],
+    ),
+    (
+        {"endpoints": ["10.0.0.1:80"], "weights": {"10.0.0.1": 2, "10.0.0.2:80": 1, "10.0.0.1:80": 0}},
+        [
+            ".weights[10.0.0.1:80]: is 0; expected a number from 1 to 1000",
+            ".weights[10.0.0.1]: '10.0.0.1' has no port; expected unix:/path or host:port",
+            ".weights[10.0.0.2:80]: '10.0.0.2:80' is no endpoint of the service; did you mean '10.0.0.1:80'?",
+        ],
+    ),
+    (
+        {"rate_limit": [{"per": "60s"}, {"tokens": 5, "by": ["modle", "header:", "header:a b"]}]},
+        [
+            ".rate_limit[0]: limits nothing; expected requests, tokens or both",
+            ".rate_limit[1].by[0]: 'modle' is not known; expected model, api_key, uid or header:NAME",
+            ".rate_limit[1].by[1]: 'header:' is not known; expected model, api_key, uid or header:NAME",
+            ".rate_limit[1].by[2]: 'a b' is no name of a header field; expected letters, digits and hyphens",
+        ],
+    ),
+    (
+        {"credential": {"bearer": {"env": "A"}}, "credentials": [{"bearer": {"env": "B"}}]},
+        [".credentials: is written beside credential; expected only one of them"],
+    ),
+    (
+        {
+            "credentials": [
+                {"bearer": {"env": "A"}},
+                {"header": {"name": "x-api-key", "value": {"env": "B"}}},
+                {},
+            ]
+        },
+        [
+            ".credentials[1]: is sent in another header field than the first; expected the same",
+            ".credentials[2]: is empty; expected bearer or header",
+        ],
+    ),
+    (
+        {"active_health": {"request": {"body": "[]", "path": "chat"}, "path": "/health"}},
+        [
+            ".active_health.request.path: 'chat' is no path; expected a path that starts with /, without spaces",
+            ".active_health.request.body: is no JSON object",
+            ".active_health.request: is written beside path; expected only one of them",
+        ],
+    ),
+    (
+        {"active_health": {"request": {}}},
+        [".active_health.request: names no model and the service has none; expected model or body"],
+    ),
+    (
+        {"timeouts": {"first_packet": "0.2s", "first_packet_soft": "0.3s"}},
+        [".timeouts.first_packet_soft: is 300ms, and first_packet is 200ms; expected it to be shorter"],
+    ),
     (
         {"first_packet_is": "byte"},
         [".first_packet_is: 'byte' is not known; expected content, event, body or headers"],
@@ -192,6 +249,8 @@ ROUTES: list[tuple[Mistake, list[str]]] = [
         {"retry_budget": {"budget_percent": 150}},
         [".retry_budget.budget_percent: is 150%; expected a number from 0% to 100%"],
     ),
+    ({"hedge": {}}, [".hedge.after: is missing or empty; expected a duration from 1ms to 1h"]),
+    ({"rate_limit": [{}]}, [".rate_limit[0]: limits nothing; expected requests, tokens or both"]),
     ({"commit": "never"}, [".commit: 'never' is not known; expected first_packet or complete"]),
 ]
 

@@ -35,7 +35,7 @@ function service(one) {
   add("url", one.url);
   add("endpoints", one.endpoints.join(", ") || "every address of the url's host");
   add("model", one.model || Object.entries(one.models).map(([from, to]) => `${from} → ${to}`).join(", ") || "as asked");
-  add("credential", one.credential ?? "the app's own");
+  add("credential", one.credentials.join(", ") || "the app's own");
   add("headers", [...one.headers_set.map((name) => `sets ${name}`), ...one.headers_removed.map((name) => `removes ${name}`)].join(", "));
   add("first packet", `within ${span(timeouts.first_packet)}`);
   add("timeouts", ["connect", "idle", "total", "response"].map((name) => `${name} ${span(timeouts[name])}`).join(", "));
