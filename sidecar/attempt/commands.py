@@ -1,6 +1,6 @@
 """The vocabulary of a plan: the commands it gives, and what it has to ask.
 
-Out:     Try, Wait, Answer: exactly one at a time, carried out by the exchange.
+Out:     Try, Wait, Queue, Drop, Answer: exactly one at a time, carried out by the exchange.
 Units:   every moment is monotonic seconds (float).
 Why not frozen dataclasses here: a Try is made for every request, and a tuple costs a third of it.
 """
@@ -47,6 +47,17 @@ class Wait(NamedTuple):
     until: float
 
 
+class Queue(NamedTuple):
+    """Stand in the waiting line of the service of this rank: woke(in_turn) for a place, waited_enough at `until`."""
+
+    rank: int
+    until: float
+
+
+class Drop(NamedTuple):
+    """The attempt that the turning point was about is given up; the other one goes on alone."""
+
+
 class Answer(NamedTuple):
     """Nothing is left to try: tell the app."""
 
@@ -63,6 +74,12 @@ class Chooser(Protocol[E_co]):
 
     def pick(self, rank: int, avoid: Collection[EndpointKey], now: float) -> E_co | Skipped:
         """An endpoint in rotation, not among those to avoid."""
+
+    def pick_in_turn(self, rank: int, avoid: Collection[EndpointKey], now: float) -> E_co | Skipped:
+        """The same for a request that stood in the waiting line, when it is its turn."""
+
+    def may_wait(self, rank: int) -> float | None:
+        """How long a request may stand in the service's waiting line; None: there is none, or it is full."""
 
     def usable(self, rank: int, now: float) -> bool:
         """Whether pick would find one."""

@@ -7,7 +7,7 @@ Errors:  turning points in an order that cannot be are bugs and assert.
 
     NEW --begin--> TRYING --committed--> COMMITTED          ended: from anywhere, any number of times
                    |    ^
-      failed, late |    | woke
+      failed, late |    | woke, waited_enough
                    v    |
                    WAITING                                  any of them may lead to ANSWERED
 
@@ -22,6 +22,12 @@ Rules, in the order they are asked when an attempt failed:
 4. The next service, when the failure has a word in fallback_on. No budget limits that: a surge is rescued
    whole. Services out of rotation or full are passed over as fallback_on allows. Ranks never go back.
 5. Else the last failure is the answer.
+
+A service that is over its limits and has a waiting line lets the request stand in it before it is passed over.
+
+Hedging: a request that is slow, but not late, may have a second attempt, once, on an endpoint not yet tried, in the
+same service or the next. Whichever commits first wins. While both run, one that fails or is late is dropped and
+decides nothing: the other one goes on, and what follows is decided when that one has failed too.
 
 When every service is passed over: before the first attempt, the endpoint due back first is tried. Afterwards
 the request has had its try and sparing an ejected endpoint comes first; but one that is back already, on
@@ -41,16 +47,19 @@ from typing import Generic
 
 from sidecar.attempt.backoff import backoff, pushback
 from sidecar.attempt.budget import RetryBudget
-from sidecar.attempt.commands import Answer, Chooser, E, Try, Wait
-from sidecar.attempt.skips import is_due, may_pass_over, nobody
+from sidecar.attempt.commands import Answer, Chooser, Drop, E, Queue, Try, Wait
+from sidecar.attempt.credit import Credit
+from sidecar.attempt.places import NOBODY, Place, next_place, returning_place
+from sidecar.attempt.skips import is_due, nobody
+from sidecar.attempt.time_left import TimeLeft
 from sidecar.failure import Failure, FailureKind, fallback_words, may_retry_same
 from sidecar.policy.snapshot import Route
-from sidecar.terms import EndpointKey, Skipped
+from sidecar.terms import Skipped
 
-__all__ = ["Answer", "Chooser", "Plan", "State", "Try", "Wait"]
+__all__ = ["Answer", "Chooser", "Drop", "Plan", "Queue", "State", "Try", "Wait"]
 
-NOBODY: frozenset[EndpointKey] = frozenset()
 LATE = Failure(FailureKind.FIRST_PACKET_TIMEOUT)
+HEDGE = "hedge"  # the reason of a second attempt
 TIMEOUT_WORDS = frozenset(("first_packet_timeout", "response_timeout"))
 
 
@@ -69,17 +78,17 @@ class Plan(Generic[E]):
     """Decides for one request, from its start to its end."""
 
     __slots__ = (
-        "_budget",
         "_chooser",
-        "_deadline",
-        "_end",
+        "_credit",
         "_endpoint",
         "_failure",
+        "_in_line",
         "_late",
+        "_other",
         "_pushback",
         "_retries",
         "_rng",
-        "_spent",
+        "_time",
         "_tried",
         "number",
         "rank",
@@ -96,6 +105,7 @@ class Plan(Generic[E]):
         now: float,
         *,
         deadline: float | None = None,
+        hedge_budget: RetryBudget | None = None,
     ) -> None:
         """`deadline`: the moment by which the app must have its answer, beside the deadline of the route."""
         self.route = route
@@ -103,34 +113,42 @@ class Plan(Generic[E]):
         self.number = 0  # attempts made
         self.rank = 0  # of the present service
         self._chooser = chooser
-        self._budget = budget
+        self._credit = Credit(budget, hedge_budget)
         self._rng = rng
-        self._deadline = None if route.deadline is None else now + route.deadline
-        self._end = _earlier(self._deadline, deadline)
+        self._time = TimeLeft(None if route.deadline is None else now + route.deadline, deadline)
         self._endpoint: E | None = None  # of the present or last attempt
         self._failure: Failure | None = None  # the last one
         self._late = NOBODY  # never again for this request
-        self._spent = False  # one retry of the budget is ours
         self._tried = NOBODY  # in the present service
         self._retries = 0  # in the present service
         self._pushback = False  # a 429 of the present service has been waited for
+        self._other: tuple[int, E] | None = (
+            None  # while two attempts run: the one that is not the present one
+        )
+        self._in_line: tuple[str | None, str | None] = (
+            None,
+            None,
+        )  # reason and service left, while in a line
 
     # Turning points
 
-    def begin(self, now: float) -> Try[E] | Answer:
+    def begin(self, now: float) -> Try[E] | Queue | Answer:
         """The request starts."""
         assert self.state is State.NEW, self.state
-        self._budget.begin()
+        self._credit.begin()
         first = self._chooser.pick(0, NOBODY, now)
         if not isinstance(first, Skipped):
             return self._try(first, None, None, now)
-        place = self._next_place(0, now) or self._chooser.last_resort(now)
-        if place is None:
-            return self._answer(nobody(first))
-        return self._enter(place, first.reason, now)
+        return self._begin_at(0, first, now)
 
-    def failed(self, failure: Failure, now: float) -> Try[E] | Wait | Answer:
-        """The present attempt failed before it committed."""
+    def failed(
+        self, failure: Failure, now: float, number: int | None = None
+    ) -> Try[E] | Wait | Queue | Answer | None:
+        """An attempt, if no number says which the only one, failed before it committed. None: the other goes on."""
+        if self._other is not None:
+            self._failure = failure
+            self._alone_without(number, late=failure.kind is FailureKind.FIRST_PACKET_TIMEOUT)
+            return None
         endpoint = self._present()
         self._failure = failure
         self._tried |= {endpoint.key}
@@ -138,8 +156,14 @@ class Plan(Generic[E]):
             self._late |= {endpoint.key}
         return self._wait_as_asked(failure, now) or self._again(failure, now) or self._go_on(now)
 
-    def late(self, now: float) -> Try[E] | Answer | None:
+    def late(self, now: float, number: int | None = None) -> Try[E] | Queue | Drop | Answer | None:
         """The first packet is late. A command drops the attempt as FIRST_PACKET_TIMEOUT; None: nothing is better."""
+        if self._other is not None:
+            if LATE.kind not in self.route.fallback_on:
+                return None
+            self._failure = LATE
+            self._alone_without(number, late=True)
+            return Drop()
         endpoint = self._present()
         self._tried |= {endpoint.key}
         self._late |= {endpoint.key}
@@ -148,7 +172,23 @@ class Plan(Generic[E]):
             return self._answer(LATE)
         return command
 
-    def woke(self, now: float) -> Try[E] | Answer:
+    def slow(self, now: float) -> Try[E] | None:
+        """The present attempt has sent nothing for as long as hedging waits; a Try is a second one beside it."""
+        if self._credit.hedged or self._used_up() or not self._time.allows(now):
+            return None
+        number, present = self.number, self._present()
+        picked = self._chooser.pick(self.rank, self._tried | {present.key}, now)
+        place: Place[E] | None = (self.rank, picked)
+        if isinstance(picked, Skipped):
+            place = self._place_beyond(now)
+        if place is None or not self._credit.spend_hedge():
+            return None
+        command = self._enter(place, HEDGE, now)
+        assert isinstance(command, Try), command
+        self._other = number, present
+        return command
+
+    def woke(self, now: float) -> Try[E] | Queue | Answer:
         """A Wait is over; the endpoint may have left rotation meanwhile."""
         assert self.state is State.WAITING, self.state
         picked = self._chooser.pick(self.rank, self._late, now)
@@ -157,6 +197,19 @@ class Plan(Generic[E]):
         # The timer that brings an endpoint back when its Retry-After is over may be a tick behind ours.
         due = self._chooser.due_first(self.rank, self._late, now) if is_due(picked, now) else None
         return self._go_on(now) if due is None else self._try(due, self._last().code, None, now)
+
+    def in_turn(self, now: float) -> Try[E] | Answer | None:
+        """It is the request's turn in the waiting line. None: there is still no place."""
+        assert self.state is State.WAITING, self.state
+        picked = self._chooser.pick_in_turn(self.rank, self._late, now)
+        return None if isinstance(picked, Skipped) else self._try(picked, *self._in_line, now)
+
+    def waited_enough(self, now: float) -> Try[E] | Queue | Answer:
+        """Nothing came free while the request stood in the waiting line."""
+        assert self.state is State.WAITING, self.state
+        if self._failure is None:
+            return self._begin_at(self.rank + 1, Skipped("overloaded", now), now)
+        return self._go_on(now)
 
     def out_of_time(self) -> Answer:
         """The app gives up now: whatever runs is dropped."""
@@ -167,13 +220,13 @@ class Plan(Generic[E]):
         """The present attempt answers the app: no longer a retry on probation, whatever becomes of it."""
         self._present()
         self.state = State.COMMITTED
-        self._give_back()
+        self._other = None
+        self._credit.settle()
 
     def ended(self) -> None:
         """The request is over, in whatever way."""
         if self.state not in (State.NEW, State.ENDED):
-            self._give_back()
-            self._budget.end()
+            self._credit.end()
         self.state = State.ENDED
 
     # Inside the service
@@ -218,86 +271,107 @@ class Plan(Generic[E]):
         return self._retries < self.route.retries_per_service and not self._used_up()
 
     def _spend(self) -> bool:
-        """Takes a retry of the budget; that of a retry which failed passes on to the next."""
-        if not self._spent and not self._budget.try_spend():
-            return False
-        self._spent = True
-        self._retries += 1
-        return True
+        if self._credit.spend_retry():
+            self._retries += 1
+            return True
+        return False
 
-    def _give_back(self) -> None:
-        if self._spent:
-            self._spent = False
-            self._budget.give_back()
+    # Two attempts at a time
+
+    def _alone_without(self, number: int | None, *, late: bool) -> None:
+        """One of the two is gone; the other is the present one."""
+        assert self._other is not None
+        other_number, other = self._other
+        gone = self._present()
+        if number == other_number:
+            gone = other
+        else:
+            self._endpoint = other
+        self._other = None
+        self._tried |= {gone.key}
+        if late:
+            self._late |= {gone.key}
+        self._credit.return_hedge()
 
     # On to another service
 
-    def _go_on(self, now: float) -> Try[E] | Answer:
+    def _go_on(self, now: float) -> Try[E] | Queue | Answer:
         failure = self._last()
         if not self._used_up() and self._falls_back(failure):
-            place = self._next_place(self.rank + 1, now) or self._returning_place(self.rank + 1, now)
+            chooser, start = self._chooser, self.rank + 1
+            place = next_place(chooser, start, self.route.fallback_on, now)
+            place = place or returning_place(chooser, start, now)
             if place is not None:
                 return self._enter(place, failure.code, now)
         return self._answer(failure)
 
-    def _better(self, now: float) -> Try[E] | Answer | None:
+    def _better(self, now: float) -> Try[E] | Queue | Answer | None:
         """What promises more than waiting for a late first packet: somebody in rotation, not yet tried."""
         if LATE.kind not in self.route.fallback_on or self._used_up():
             return None
-        command = self._sibling(LATE, now)
+        command: Try[E] | Queue | Answer | None = self._sibling(LATE, now)
         if command is None:
-            place = self._next_place(self.rank + 1, now)
-            if place is None or isinstance(place[1], Skipped):
+            place = self._place_beyond(now)
+            if place is None:
                 return None
             command = self._enter(place, LATE.code, now)
         self._failure = LATE
         return command
 
-    def _next_place(self, start: int, now: float) -> tuple[int, E | Skipped] | None:
-        """The first service with an endpoint to pick, or that may not be passed over; None: all may be."""
-        for rank in range(start, self._chooser.count):
-            picked = self._chooser.pick(rank, NOBODY, now)
-            if not isinstance(picked, Skipped) or not may_pass_over(picked, self.route.fallback_on):
-                return rank, picked
-        return None
+    def _place_beyond(self, now: float) -> Place[E] | None:
+        """A further service with somebody to pick at once, for a request that can go on waiting where it is."""
+        if LATE.kind not in self.route.fallback_on:
+            return None
+        place = next_place(self._chooser, self.rank + 1, self.route.fallback_on, now)
+        return None if place is None or isinstance(place[1], Skipped) else place
 
-    def _returning_place(self, start: int, now: float) -> tuple[int, Skipped] | None:
-        """The first service passed over only because its return is thinned out, or by its adaptive limit."""
-        for rank in range(start, self._chooser.count):
-            picked = self._chooser.pick(rank, NOBODY, now)
-            if isinstance(picked, Skipped) and (is_due(picked, now) or self._gives_way(rank, picked, now)):
-                return rank, picked
-        return None
+    def _enter(self, place: Place[E], reason: str, now: float) -> Try[E] | Queue | Answer:
+        rank, found = place
+        endpoint: E | None = None
+        queued: float | None = None
+        if not isinstance(found, Skipped):
+            endpoint = found
+        else:
+            queued = self._chooser.may_wait(rank) if found.reason == "overloaded" else None
+            endpoint = self._chooser.due_first(rank, NOBODY, now)
+            if endpoint is None and queued is None:
+                return self._answer(self._failure or nobody(found))
+        why = left = None
+        if rank != self.rank:
+            why, left = reason, self._chooser.service_name(self.rank)
+            self._credit.return_retry()
+            self.rank, self._tried, self._retries, self._pushback = rank, NOBODY, 0, False
+        elif reason == HEDGE:
+            why = reason
+        if queued is not None:
+            return self._stand_in_line(queued, why, left, now)
+        assert endpoint is not None
+        return self._try(endpoint, why, left, now)
 
-    def _gives_way(self, rank: int, skipped: Skipped, now: float) -> bool:
-        """An adaptive limit does, max_concurrency does not."""
-        return skipped.reason == "overloaded" and self._chooser.due_first(rank, NOBODY, now) is not None
+    def _stand_in_line(self, length: float, reason: str | None, left: str | None, now: float) -> Queue:
+        self._in_line = reason, left
+        self.state = State.WAITING
+        ends = (now + length, self._share(now), self._time.end)
+        return Queue(self.rank, min(end for end in ends if end is not None))
 
-    def _enter(self, place: tuple[int, E | Skipped], reason: str, now: float) -> Try[E] | Answer:
-        rank, endpoint = place
-        if isinstance(endpoint, Skipped):
-            stand_in = self._chooser.due_first(rank, NOBODY, now)
-            if stand_in is None:
-                return self._answer(self._failure or nobody(endpoint))
-            endpoint = stand_in
-        if rank == self.rank:
-            return self._try(endpoint, None, None, now)
-        left = self._chooser.service_name(self.rank)
-        self._give_back()
-        self.rank, self._tried, self._retries, self._pushback = rank, NOBODY, 0, False
-        return self._try(endpoint, reason, left, now)
+    def _begin_at(self, start: int, first: Skipped, now: float) -> Try[E] | Queue | Answer:
+        """Nobody has been asked yet, and `first` is why the primary is not."""
+        self.rank = 0
+        place = next_place(self._chooser, start, self.route.fallback_on, now)
+        place = place or self._chooser.last_resort(now)
+        return self._answer(nobody(first)) if place is None else self._enter(place, first.reason, now)
 
     def _falls_back(self, failure: Failure) -> bool:
         if (
             failure.kind is FailureKind.DEADLINE_EXCEEDED
         ):  # of its share; what is left was kept for the others
-            return self._deadline is not None and not self.route.fallback_on.isdisjoint(TIMEOUT_WORDS)
+            return self._time.deadline is not None and not self.route.fallback_on.isdisjoint(TIMEOUT_WORDS)
         return not self.route.fallback_on.isdisjoint(fallback_words(failure))
 
     # Commands
 
     def _try(self, endpoint: E, reason: str | None, left: str | None, now: float) -> Try[E] | Answer:
-        if not self._in_time(now):
+        if not self._time.allows(now):
             return self._answer(Failure(FailureKind.DEADLINE_EXCEEDED))
         self.number += 1
         self.state = State.TRYING
@@ -310,7 +384,8 @@ class Plan(Generic[E]):
 
     def _answer(self, failure: Failure) -> Answer:
         self.state = State.ANSWERED
-        self._give_back()
+        self._other = None
+        self._credit.settle()
         return Answer(failure)
 
     # Facts
@@ -327,26 +402,17 @@ class Plan(Generic[E]):
     def _used_up(self) -> bool:
         return self.number >= self.route.max_attempts
 
-    def _in_time(self, moment: float) -> bool:
-        return self._end is None or moment < self._end
-
     def _share(self, now: float) -> float | None:
         """Until when the present service may use the time that is left."""
-        deadline = self._deadline
+        deadline = self._time.deadline
         if deadline is None or self.route.fallback_on.isdisjoint(TIMEOUT_WORDS):
             return deadline
         others = sum(self._chooser.usable(rank, now) for rank in range(self.rank + 1, self._chooser.count))
         candidates = 1 + min(others, self.route.max_attempts - self.number)
-        return min(now + (deadline - now) / candidates, deadline)
+        return self._time.share(candidates, now)
 
     def _may_wait(self, until: float, now: float) -> bool:
         """Whether the present service's share of the time allows it, and there is somebody to wait for."""
         share = self._share(now)
-        in_time = self._in_time(until) and (share is None or until < share)
+        in_time = self._time.allows(until) and (share is None or until < share)
         return in_time and self._present().key not in self._late
-
-
-def _earlier(one: float | None, other: float | None) -> float | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)

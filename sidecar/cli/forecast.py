@@ -20,7 +20,7 @@ from random import Random
 from llmsidecar.v1 import health_pb2 as pb
 
 from sidecar.attempt.budget import RetryBudget
-from sidecar.attempt.plan import Answer, Plan, Try, Wait
+from sidecar.attempt.plan import Answer, Drop, Plan, Queue, Try, Wait
 from sidecar.failure import Failure, FailureKind
 from sidecar.policy.snapshot import Route, Snapshot
 from sidecar.route.candidates import Candidates, ServicePicker
@@ -151,7 +151,7 @@ def _attempts(
     """The plan of a request whose every attempt fails alike."""
     budget = RetryBudget(route.retry_budget)
     plan = Plan(route, chooser, budget, Random(0), NOW)
-    command: Try[Seen] | Wait | Answer | None = plan.begin(NOW)
+    command: Try[Seen] | Wait | Queue | Drop | Answer | None = plan.begin(NOW)
     attempts: list[Attempt] = []
     tried: set[EndpointKey] = set()
     while True:
@@ -163,6 +163,10 @@ def _attempts(
                 command = plan.late(NOW) if late else plan.failed(failure, NOW)
             case Wait():
                 command = plan.woke(NOW)
+            case Queue():
+                command = plan.waited_enough(NOW)
+            case Drop():
+                raise AssertionError("only one of two attempts is ever dropped, and this plan does not hedge")
             case Answer() if attempts:
                 return attempts, f"the app gets the last failure: {command.failure.code}"
             case Answer():

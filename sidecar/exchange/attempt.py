@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from sidecar.exchange.clocks import wall_ns
 from sidecar.exchange.gate import Gate
 from sidecar.exchange.guard import guarded
+from sidecar.exchange.judge import judge
 from sidecar.exchange.relay import WHOLE, End, Relay, StreamRelay
-from sidecar.failure import Failure, FailureKind, verdict
+from sidecar.failure import Failure, FailureKind
 from sidecar.record import AttemptRecord
 from sidecar.upstream.connection import UpstreamConnection
 from sidecar.wire.framing import UntilClose
@@ -50,12 +51,14 @@ class Attempt:
         "_dial",
         "_era",
         "_exchange",
+        "_excused",
         "_first",
         "_grace",
         "_paused",
         "_phase",
         "_relay",
         "_request",
+        "_soft",
         "endpoint",
         "gate",
         "record",
@@ -73,6 +76,8 @@ class Attempt:
         self._paused = False
         self._era = 0
         self._first: DeadlineQueue[Waiter] = service.response
+        self._soft: DeadlineQueue[Waiter] | None = None
+        self._excused = False  # late or not says nothing about health
         self._connection: UpstreamConnection | None = None
         self._dial: Dial | None = None
         self._request: tuple[bytes, bytes] = (b"", b"")
@@ -88,7 +93,10 @@ class Attempt:
         self._request = (head, body)
         self._era = shared.ledger.started(self.endpoint, now)
         service.total.add(self, now)
-        self._first = service.first_packet if exchange.stream else service.response
+        if exchange.stream:
+            self._await_first_packet(len(body), now)
+        else:
+            self._first = service.response
         self._first.add(self, now)
         if deadline is not None:
             self._deadline = shared.loop.call_later(max(deadline - now, 0.0), self._share_used)
@@ -98,6 +106,24 @@ class Attempt:
             self._send(connection)
         else:
             self._dial_anew()
+
+    def _await_first_packet(self, body_bytes: int, now: float) -> None:
+        exchange, service = self._exchange, self.service
+        self._first = service.first_packet(body_bytes)
+        self._excused = service.excuses(body_bytes)
+        self._soft = service.soft(body_bytes)
+        if self._soft is not None:
+            self._soft.add(self, now)
+        if exchange.hedge is not None:
+            exchange.hedge.add(self, now)
+
+    def _stop_waiting(self) -> None:
+        """Its first packet is here, or it has none to wait for any more."""
+        self._first.discard(self)
+        if self._soft is not None:
+            self._soft.discard(self)
+        if (hedge := self._exchange.hedge) is not None:
+            hedge.discard(self)
 
     def abort(self) -> None:
         """The app is gone, or another attempt has won: the LLM stops computing, nobody is blamed."""
@@ -228,7 +254,7 @@ class Attempt:
         now = monotonic()
         self.record.first_packet_at = now
         if self._exchange.stream:
-            self._first.discard(self)
+            self._stop_waiting()
             self._tell_on_time()
         self.service.idle.add(self, now)
 
@@ -247,7 +273,7 @@ class Attempt:
                 self._tell_on_time()
         if gate.reader is not None and gate.reader.content:
             record.first_content_at = now
-        self._first.discard(self)
+        self._stop_waiting()
         self._cancel_handles()
         self._request = (b"", b"")  # nobody else will be asked; a long stream need not hold it
         walker = gate.walker
@@ -277,9 +303,23 @@ class Attempt:
         if self.gate.awaits_error_body:
             self._gate_result(self.gate.error())  # a failing status says more than its lateness
         else:
+            self._note_late(now)
+            self._exchange.attempt_late(self, now)
+
+    @guarded
+    def soft_due(self, now: float) -> None:
+        if not self.gate.awaits_error_body:
+            self._note_late(now)
+
+    @guarded
+    def hedge_due(self, now: float) -> None:
+        if not self.gate.awaits_error_body:
+            self._exchange.attempt_slow(now)
+
+    def _note_late(self, now: float) -> None:
+        if not self.record.late:
             self.record.late = True
             self._exchange.shared.ledger.late(self.endpoint, self.record.started_at, now)
-            self._exchange.attempt_late(self, now)
 
     @guarded
     def response_due(self, now: float) -> None:
@@ -334,8 +374,8 @@ class Attempt:
         service, shared = self.service, self._exchange.shared
         self._phase = Phase.ENDED
         self._cancel_handles()
-        self._first.discard(self)
-        self.service.idle.discard(self)
+        self._stop_waiting()
+        service.idle.discard(self)
         service.total.discard(self)
         if self._dial is not None:
             self._dial.cancel()
@@ -349,17 +389,8 @@ class Attempt:
         record = self.record
         record.ended_at = now
         record.failure = failure
-        if failure is not None and failure.kind is FailureKind.FIRST_PACKET_TIMEOUT:
-            record.late = True
-        limited = self.endpoint.limit is not None
-        said = verdict(failure, late=record.late, dropped=record.dropped, lateness_counts=not limited)
-        retry_after = failure.retry_after if failure is not None else None
-        cut = failure is not None and failure.kind is FailureKind.FIRST_PACKET_TIMEOUT
-        events = shared.ledger.finished(
-            self.endpoint, said, now, retry_after, self._era, began=record.started_at, cut=cut
-        )
-        if events:
-            shared.health_events(events)
+        judge(shared, self.endpoint, record, self._era, now, excused=self._excused)
+        service.line.place_given_back()
         shared.attempt_finished(self._exchange.record, record)
 
     def _exactly_framed(self) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sidecar.attempt.plan import Answer, Plan, Try, Wait
+from sidecar.attempt.plan import Answer, Drop, Plan, Queue, Try, Wait
 from sidecar.exchange.attempt import Attempt
 from sidecar.exchange.gate import Terms
 from sidecar.exchange.guard import guarded
@@ -29,6 +29,7 @@ from sidecar.wire.request_body import Peek, with_model
 from sidecar.wire.stainless import patience
 
 if TYPE_CHECKING:
+    from sidecar.exchange.line import Line
     from sidecar.exchange.runtime import RouteRuntime, Runtime, ServiceRuntime, Shared
     from sidecar.health.ledger import EndpointHealth
     from sidecar.wire.heads import RequestHead
@@ -45,13 +46,16 @@ class Exchange:
         "_body",
         "_error",
         "_head",
+        "_line",
         "_patience",
         "_peek",
         "_plan",
         "_reply",
+        "_rival",
         "_route",
         "_shape",
         "_wait",
+        "hedge",
         "record",
         "runtime",
         "shared",
@@ -80,13 +84,22 @@ class Exchange:
         self._body = body
         self._peek = peek
         self._shape = shape
+        self.hedge = route.hedge
         self._attempt: Attempt | None = None
+        self._rival: Attempt | None = None  # while two run: the one that began first
         self._error: Attempt | None = None  # the last one that an endpoint answered with an HTTP error
         self._wait: asyncio.TimerHandle | None = None
+        self._line: Line | None = None  # that it stands in
         self._patience = _patience_of(head)
         gives_up = None if self._patience is None else record.started_at + self._patience
         self._plan: Plan[EndpointHealth] = Plan(
-            route.route, route.candidates, route.budget, shared.rng, record.started_at, deadline=gives_up
+            route.route,
+            route.candidates,
+            route.budget,
+            shared.rng,
+            record.started_at,
+            deadline=gives_up,
+            hedge_budget=route.hedge_budget,
         )
 
     def begin(self) -> None:
@@ -156,25 +169,39 @@ class Exchange:
     def patience_due(self, now: float) -> None:
         """The app is about to give up: an error that says why is better than none."""
         self._cancel_wait()
-        if self._attempt is not None:
-            self._attempt.out_of_time()
+        for attempt in (self._attempt, self._rival):
+            if attempt is not None:
+                attempt.out_of_time()
         self._carry_out(self._plan.out_of_time(), now)
 
     def attempt_late(self, attempt: Attempt, now: float) -> None:
         """Its first packet is late: go on elsewhere if there is anywhere, else go on waiting."""
-        command = self._plan.late(now)
+        command = self._plan.late(now, attempt.record.number)
         if command is not None:
             attempt.drop_late(now)
+            self._leave(attempt)
             self._carry_out(command, now)
+
+    def attempt_slow(self, now: float) -> None:
+        """It has not begun to answer for as long as the route hedges."""
+        first, command = self._attempt, self._plan.slow(now)
+        if command is not None:
+            self._try(command, now)
+            self._rival = first
 
     def attempt_failed(self, attempt: Attempt, failure: Failure, now: float) -> None:
         if attempt.gate.head is not None and attempt.gate.head.status >= 400:
             self._error = attempt
-        self._carry_out(self._plan.failed(failure, now), now)
+        self._leave(attempt)
+        command = self._plan.failed(failure, now, attempt.record.number)
+        if command is not None:
+            self._carry_out(command, now)
 
     def attempt_opens(self, attempt: Attempt, walker: Walker | None) -> Relay | StreamRelay | None:
         """Commits: head and held bytes go to the app. `walker` is None where the answer is here as a whole."""
         self._forget_patience()  # an SDK waits for the answer to begin, then for each packet anew
+        if self._rival is not None:
+            self._win(attempt)
         self._plan.committed()
         self._body = b""  # no other attempt may answer: the replay buffer is free
         self._error = None
@@ -199,12 +226,16 @@ class Exchange:
 
     # -- the plan's commands ------------------------------------------------------------------------------------
 
-    def _carry_out(self, command: Try[EndpointHealth] | Wait | Answer, now: float) -> None:
+    def _carry_out(self, command: Try[EndpointHealth] | Wait | Queue | Drop | Answer, now: float) -> None:
         match command:
             case Try():
                 self._try(command, now)
+            case Drop():
+                pass  # the other attempt goes on
+            case Queue(rank=rank, until=until):
+                self._line = self._route.services[rank].line
+                self._line.enter(self, until)
             case Wait(until=until):
-                self._attempt = None
                 self._wait = self.shared.loop.call_later(max(until - now, 0.0), self._woke)
             case Answer(failure=failure):
                 self._answer(failure)
@@ -214,6 +245,36 @@ class Exchange:
         self._wait = None
         now = monotonic()
         self._carry_out(self._plan.woke(now), now)
+
+    def in_turn(self, now: float) -> bool:
+        """It stands first in the line. Whether there was a place for it."""
+        try:
+            command = self._plan.in_turn(now)
+            if command is None:
+                return False
+            self._line = None
+            self._carry_out(command, now)
+        except Exception as bug:
+            self.crashed(bug)
+        return True
+
+    @guarded
+    def waited_enough(self, now: float) -> None:
+        self._line = None
+        self._carry_out(self._plan.waited_enough(now), now)
+
+    def _leave(self, attempt: Attempt) -> None:
+        """It has ended; of two the other one stays."""
+        if attempt is self._attempt:
+            self._attempt = self._rival
+        self._rival = None
+
+    def _win(self, winner: Attempt) -> None:
+        """Of two attempts: never both to the app."""
+        loser = self._rival if winner is self._attempt else self._attempt
+        self._attempt, self._rival = winner, None
+        assert loser is not None
+        loser.abort()
 
     def _try(self, command: Try[EndpointHealth], now: float) -> None:
         service = self._route.services[command.rank]
@@ -241,7 +302,7 @@ class Exchange:
 
     def _answer(self, failure: Failure) -> None:
         """Nothing is left to try: the last HTTP error as it came, else our own."""
-        self._attempt = None
+        self._attempt = self._rival = None
         if self._error is not None and failure.kind is not FailureKind.DEADLINE_EXCEEDED:
             self.record.service = self._error.record.service
             self._reply.whole(self._error.gate)
@@ -254,11 +315,16 @@ class Exchange:
 
     def _abort_attempt(self) -> None:
         self._cancel_wait()
-        if self._attempt is not None:
-            self._attempt.abort()
-            self._attempt = None
+        attempts = self._attempt, self._rival
+        self._attempt = self._rival = None
+        for attempt in attempts:
+            if attempt is not None:
+                attempt.abort()
 
     def _cancel_wait(self) -> None:
+        if self._line is not None:
+            self._line.leave(self)
+            self._line = None
         if self._wait is not None:
             self._wait.cancel()
             self._wait = None
@@ -273,7 +339,7 @@ class Exchange:
             self._patience = None
 
     def _end(self, failure: Failure | None) -> None:
-        self._attempt = self._error = None
+        self._attempt = self._rival = self._error = None
         self._forget_patience()
         self._plan.ended()
         self.shared.exchanges.discard(self)

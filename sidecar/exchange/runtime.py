@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 
 from sidecar.attempt.budget import RetryBudget
 from sidecar.exchange.gate import Terms
+from sidecar.exchange.line import Line
 from sidecar.health.events import HealthEvent
 from sidecar.health.ledger import EndpointHealth, Ledger
+from sidecar.policy.snapshot import RetryBudget as BudgetPolicy
 from sidecar.policy.snapshot import Route, Service, Snapshot
 from sidecar.record import AttemptRecord, RequestRecord
 from sidecar.route.candidates import Candidates, ServicePicker
@@ -36,6 +38,12 @@ if TYPE_CHECKING:
     from sidecar.wire.heads import RequestHead
 
 MAX_TERMS = 256
+# What OpenAI's tokenizers make of English; of code it is less, of Chinese more. JSON around it is not told apart.
+BYTES_PER_TOKEN = 4
+LEAST_HEDGES = 1  # or a quiet pod would never hedge
+PROMPT_STEP = 1024
+# 8000 tokens: to compute such a prompt may alone take longer than a first-packet timeout that is meant for chat.
+LONG_PROMPT = 8000 * BYTES_PER_TOKEN
 APP_CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key"})
 
 
@@ -61,6 +69,8 @@ class ServiceRuntime:
 
     __slots__ = (
         "_authority",
+        "_clocks",
+        "_first_packet",
         "_known",
         "_ledger",
         "_loop",
@@ -69,9 +79,9 @@ class ServiceRuntime:
         "_secrets",
         "_server_name",
         "_set_fields",
-        "first_packet",
         "identity",
         "idle",
+        "line",
         "own_credential",
         "picker",
         "response",
@@ -84,7 +94,8 @@ class ServiceRuntime:
         self.service = service
         self._loop = shared.loop
         clocks, timeouts = shared.clocks, service.timeouts
-        self.first_packet: DeadlineQueue[Waiter] = clocks.first_packet.of(timeouts.first_packet)
+        self._clocks = clocks
+        self._first_packet: DeadlineQueue[Waiter] = clocks.first_packet.of(timeouts.first_packet)
         self.response: DeadlineQueue[Waiter] = clocks.response.of(timeouts.response)
         self.idle: DeadlineQueue[Waiter] = clocks.idle.of(timeouts.idle)
         self.total: DeadlineQueue[Waiter] = clocks.total.of(timeouts.total)
@@ -106,6 +117,27 @@ class ServiceRuntime:
             None  # the only addresses it may still use; None: whatever is listed
         )
         self.picker = ServicePicker(service, self._endpoints, rng)
+        self.line = Line(shared.loop, self.picker)
+
+    def first_packet(self, body_bytes: int) -> DeadlineQueue[Waiter]:
+        """How long the first packet of a stream may take; more for a long prompt."""
+        if not self.service.timeouts.first_packet_per_1k_tokens:
+            return self._first_packet
+        return self._clocks.first_packet.of(self.service.timeouts.first_packet + self._extra(body_bytes))
+
+    def soft(self, body_bytes: int) -> DeadlineQueue[Waiter] | None:
+        """How long it may take without being late for health; None: as long as it may take at all."""
+        soft = self.service.timeouts.first_packet_soft
+        return None if soft is None else self._clocks.soft.of(soft + self._extra(body_bytes))
+
+    def excuses(self, body_bytes: int) -> bool:
+        """Whether a late answer to so long a prompt is no sign of illness: nothing has been allowed for it."""
+        return body_bytes >= LONG_PROMPT and not self.service.timeouts.first_packet_per_1k_tokens
+
+    def _extra(self, body_bytes: int) -> float:
+        steps = body_bytes // PROMPT_STEP  # whole ones, so that few lengths are in use
+        per_1k = self.service.timeouts.first_packet_per_1k_tokens
+        return per_1k * steps * PROMPT_STEP / BYTES_PER_TOKEN / 1000
 
     def credential(self) -> tuple[str, str] | None:
         """The header field that the service wants, by name and value."""
@@ -171,15 +203,20 @@ class ServiceRuntime:
 class RouteRuntime:
     """One route with its services in order."""
 
-    __slots__ = ("_heads", "_terms", "budget", "candidates", "route", "services")
+    __slots__ = ("_heads", "_terms", "budget", "candidates", "hedge", "hedge_budget", "route", "services")
 
-    def __init__(self, route: Route, services: Sequence[ServiceRuntime], heads: ResponseHeads) -> None:
+    def __init__(self, shared: Shared, route: Route, services: Sequence[ServiceRuntime]) -> None:
         self.route = route
-        self._heads = heads
+        self._heads = shared.response_heads
         self._terms: dict[tuple[object, ...], Terms] = {}
         self.services = tuple(services)
         self.candidates = Candidates(route, [s.picker for s in services])
         self.budget = RetryBudget(route.retry_budget)
+        self.hedge: DeadlineQueue[Waiter] | None = None
+        self.hedge_budget: RetryBudget | None = None
+        if route.hedge is not None:
+            self.hedge = shared.clocks.hedge.of(route.hedge.after)
+            self.hedge_budget = RetryBudget(BudgetPolicy(route.hedge.budget, LEAST_HEDGES))
 
     def terms(self, service: ServiceRuntime, method: str, shape: Shape, *, stream: bool) -> Terms:
         """What the gate of an attempt has to know; one object for all attempts that are alike."""
@@ -215,9 +252,7 @@ class Runtime:
             name: ServiceRuntime(shared, service, shared.rng) for name, service in snapshot.services.items()
         }
         self.routes = {
-            route.name: RouteRuntime(
-                route, [self.services[name] for name in route.services], shared.response_heads
-            )
+            route.name: RouteRuntime(shared, route, [self.services[name] for name in route.services])
             for route in snapshot.routes
         }
 

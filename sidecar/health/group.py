@@ -47,7 +47,8 @@ class Group:
 
     def limit_for(self, present: Limit | None, rng: Random) -> Limit | None:
         """The limit of an endpoint under the service's policy; one that it has goes on with what it learned."""
-        wanted, timeout = self.service.adaptive_concurrency, self.service.timeouts.first_packet
+        wanted, timeouts = self.service.adaptive_concurrency, self.service.timeouts
+        timeout = timeouts.first_packet_soft or timeouts.first_packet
         if wanted is None:
             return None
         if present is None:

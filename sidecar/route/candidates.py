@@ -25,7 +25,7 @@ from sidecar.terms import EndpointKey, Skipped
 class ServicePicker(Generic[E]):
     """Picks within one service; kept as long as the service is, for round robin's turn."""
 
-    __slots__ = ("_endpoints", "_limit", "_rng", "_turn", "service")
+    __slots__ = ("_endpoints", "_limit", "_rng", "_turn", "service", "waiting")
 
     def __init__(self, service: Service, endpoints: Callable[[], Sequence[E]], rng: Random) -> None:
         self.service = service
@@ -33,9 +33,19 @@ class ServicePicker(Generic[E]):
         self._rng = rng
         self._limit = service.max_concurrency or inf
         self._turn = RoundRobin() if service.load_balancing == "round_robin" else None
+        self.waiting = 0  # requests in its line, as whoever keeps it says
 
     def pick(self, avoid: Collection[EndpointKey], now: float) -> E | Skipped:
-        """An endpoint in rotation that is not among those to avoid."""
+        """An endpoint in rotation that is not among those to avoid; nobody overtakes those who wait."""
+        return Skipped("overloaded", now) if self.waiting else self.pick_in_turn(avoid, now)
+
+    def may_wait(self) -> float | None:
+        """How long a request may stand in the service's line; None: there is none, or it is full."""
+        queue = self.service.queue
+        return None if queue is None or self.waiting >= queue.max_requests else queue.timeout
+
+    def pick_in_turn(self, avoid: Collection[EndpointKey], now: float) -> E | Skipped:
+        """The same for a request whose turn it is in the line."""
         endpoints = self._endpoints()
         usable = [e for e in endpoints if e.available(now) and e.key not in avoid]
         if not usable or self._full(endpoints):
@@ -85,6 +95,12 @@ class Candidates(Generic[E]):
 
     def pick(self, rank: int, avoid: Collection[EndpointKey], now: float) -> E | Skipped:
         return self._pickers[rank].pick(avoid, now)
+
+    def pick_in_turn(self, rank: int, avoid: Collection[EndpointKey], now: float) -> E | Skipped:
+        return self._pickers[rank].pick_in_turn(avoid, now)
+
+    def may_wait(self, rank: int) -> float | None:
+        return self._pickers[rank].may_wait()
 
     def usable(self, rank: int, now: float) -> bool:
         return self._pickers[rank].usable(now)

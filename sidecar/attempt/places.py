@@ -1,0 +1,41 @@
+"""Which service a request may go to next: a walk over the ranks, none of them twice.
+
+In:      a chooser, the rank to start at, the route's fallback_on; `now` in monotonic seconds.
+Out:     a rank with the endpoint to ask, or with the reason why the service has nobody but may not be passed over
+         (or is better than nothing); None: there is no such service.
+"""
+
+from __future__ import annotations
+
+from sidecar.attempt.commands import Chooser, E
+from sidecar.attempt.skips import is_due, may_pass_over
+from sidecar.terms import EndpointKey, Skipped
+
+NOBODY: frozenset[EndpointKey] = frozenset()
+
+Place = tuple[int, E | Skipped]
+
+
+def next_place(chooser: Chooser[E], start: int, fallback_on: frozenset[str], now: float) -> Place[E] | None:
+    """The first service with an endpoint to pick, with room in its waiting line, or that may not be passed over."""
+    for rank in range(start, chooser.count):
+        picked = chooser.pick(rank, NOBODY, now)
+        if not isinstance(picked, Skipped) or not may_pass_over(picked, fallback_on):
+            return rank, picked
+        if picked.reason == "overloaded" and chooser.may_wait(rank) is not None:
+            return rank, picked
+    return None
+
+
+def returning_place(chooser: Chooser[E], start: int, now: float) -> tuple[int, Skipped] | None:
+    """The first service passed over only because its return is thinned out, or by its adaptive limit."""
+    for rank in range(start, chooser.count):
+        picked = chooser.pick(rank, NOBODY, now)
+        if isinstance(picked, Skipped) and (is_due(picked, now) or _gives_way(chooser, rank, picked, now)):
+            return rank, picked
+    return None
+
+
+def _gives_way(chooser: Chooser[E], rank: int, skipped: Skipped, now: float) -> bool:
+    """An adaptive limit does, max_concurrency does not."""
+    return skipped.reason == "overloaded" and chooser.due_first(rank, NOBODY, now) is not None

@@ -1,0 +1,45 @@
+"""What a finished attempt says, and to whom: one verdict to the ledger, one record to the sinks.
+
+In:      an attempt's record, whole; its endpoint and the era it began in.
+Out:     the ledger's events to whoever listens.
+Rule:    called once an attempt, synchronously at its end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.failure import FailureKind, verdict
+
+if TYPE_CHECKING:
+    from sidecar.exchange.runtime import Shared
+    from sidecar.health.ledger import EndpointHealth
+    from sidecar.record import AttemptRecord
+
+
+def judge(
+    shared: Shared, endpoint: EndpointHealth, record: AttemptRecord, era: int, now: float, *, excused: bool
+) -> None:
+    """`excused`: lateness is no sign of illness, so long is the prompt."""
+    failure = record.failure
+    cut = failure is not None and failure.kind is FailureKind.FIRST_PACKET_TIMEOUT
+    if cut:
+        record.late = True
+    said = verdict(
+        failure,
+        late=record.late,
+        dropped=record.dropped,
+        lateness_counts=endpoint.limit is None and not excused,
+    )
+    events = shared.ledger.finished(
+        endpoint,
+        said,
+        now,
+        failure.retry_after if failure is not None else None,
+        era,
+        began=record.started_at,
+        # An LLM server that does not cancel goes on with what a hedge has lost or an app has left, too.
+        cut=cut or (record.dropped and record.first_packet_at is None),
+    )
+    if events:
+        shared.health_events(events)
