@@ -19,13 +19,13 @@ from random import Random
 from typing import Self
 
 from sidecar.attempt.budget import RetryBudget
-from sidecar.attempt.plan import Answer, Plan, Try, Wait
+from sidecar.attempt.plan import Answer, Drop, Plan, Queue, Try, Wait
 from sidecar.failure import Failure, FailureKind
 from sidecar.policy.snapshot import RetryBudget as BudgetPolicy
-from sidecar.policy.snapshot import Route
+from sidecar.policy.snapshot import Route, WaitingLine
 from tests.route.spot import Spot, candidates, spot
 
-Command = Try[Spot] | Wait | Answer | None
+Command = Try[Spot] | Wait | Queue | Drop | Answer | None
 Event = Callable[["Script", float], Command]
 
 DEFAULT_FALLBACK_ON = frozenset(
@@ -60,8 +60,11 @@ class Script:
             name: [spot(f"{name}/{letter}") for letter in letters] for name, letters in services.items()
         }
         self.limits: dict[str, int] = {}
+        self.lines: dict[str, WaitingLine] = {}
+        self.hedges: RetryBudget | None = None
         self.budget = RetryBudget(BudgetPolicy())
         self._held_by_others = 0
+        self._hedges_of_others = 0
         self._app_gives_up: float | None = None
         self._plan: Plan[Spot] | None = None
         self._told: list[str] = []
@@ -80,6 +83,17 @@ class Script:
         self.limits = limits
         return self
 
+    def with_line(self, name: str, *, length: int, timeout: float) -> Self:
+        """A service has a waiting line."""
+        self.lines[name] = WaitingLine(length, timeout)
+        return self
+
+    def hedging(self, *, taken: int = 0) -> Self:
+        """One hedge at a time; other requests hold so many."""
+        self.hedges = RetryBudget(BudgetPolicy(0.0, 1))
+        self.hedges.retries = self._hedges_of_others = taken
+        return self
+
     def app_gives_up(self, at: float) -> Self:
         """By then the app must have its answer."""
         self._app_gives_up = at
@@ -94,8 +108,16 @@ class Script:
     def plan(self) -> Plan[Spot]:
         if self._plan is None:
             rng = Halfway()
-            chooser = candidates(self.route, self.spots, rng, self.limits)
-            self._plan = Plan(self.route, chooser, self.budget, rng, 0.0, deadline=self._app_gives_up)
+            chooser = candidates(self.route, self.spots, rng, self.limits, self.lines)
+            self._plan = Plan(
+                self.route,
+                chooser,
+                self.budget,
+                rng,
+                0.0,
+                deadline=self._app_gives_up,
+                hedge_budget=self.hedges,
+            )
         return self._plan
 
     def find(self, name: str) -> Spot:
@@ -119,6 +141,8 @@ class Script:
         self._all_was_expected()
         self.plan.ended()
         assert (self.budget.active, self.budget.retries) == (0, self._held_by_others)
+        if self.hedges is not None:
+            assert (self.hedges.active, self.hedges.retries) == (0, self._hedges_of_others)
 
     def _all_was_expected(self) -> None:
         assert self._unexpected is None, "nothing was expected of\n" + "\n".join(self._told)
@@ -135,6 +159,10 @@ def tell(command: Command) -> str:
             return " ".join(words)
         case Wait(until):
             return f"wait until {until:g}"
+        case Queue(_, until):
+            return f"stand in line until {until:g}"
+        case Drop():
+            return "drop"
         case Answer(failure):
             return f"answer {failure.code}"
         case None:
@@ -147,6 +175,28 @@ def begin(script: Script, now: float) -> Command:
 
 def late(script: Script, now: float) -> Command:
     return script.plan.late(now)
+
+
+def late_one(number: int) -> Event:
+    """That of two attempts is late."""
+
+    def event(script: Script, now: float) -> Command:
+        return script.plan.late(now, number)
+
+    event.__name__ = f"late({number})"
+    return event
+
+
+def slow(script: Script, now: float) -> Command:
+    return script.plan.slow(now)
+
+
+def in_turn(script: Script, now: float) -> Command:
+    return script.plan.in_turn(now)
+
+
+def waited_enough(script: Script, now: float) -> Command:
+    return script.plan.waited_enough(now)
 
 
 def woke(script: Script, now: float) -> Command:
@@ -162,14 +212,14 @@ def committed(script: Script, now: float) -> Command:
     return None
 
 
-def failed(kind: str, *, retry_after: float | None = None) -> Event:
-    """The attempt failed: `503` is a status, any other word a kind."""
+def failed(kind: str, number: int | None = None, *, retry_after: float | None = None) -> Event:
+    """The attempt, or that of two, failed: `503` is a status, any other word a kind."""
     failure = (
         Failure(FailureKind.STATUS, int(kind), retry_after) if kind.isdigit() else Failure(FailureKind(kind))
     )
 
     def event(script: Script, now: float) -> Command:
-        return script.plan.failed(failure, now)
+        return script.plan.failed(failure, now, number)
 
     event.__name__ = f"failed({kind})"
     return event

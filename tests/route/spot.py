@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from sidecar.policy.snapshot import Route, Service, Url
+from sidecar.policy.snapshot import Route, Service, Url, WaitingLine
 from sidecar.route.candidates import Candidates, ServicePicker
 from sidecar.terms import EndpointKey
 
@@ -62,10 +62,12 @@ def candidates(
     endpoints: Mapping[str, Sequence[Spot]],
     rng: Random,
     limits: Mapping[str, int] | None = None,
+    lines: Mapping[str, WaitingLine] | None = None,
 ) -> Candidates[Spot]:
-    """A route's candidates over these endpoints; `limits` are max_concurrency by service."""
-    pickers = [
-        ServicePicker(service(name, max_concurrency=(limits or {}).get(name)), giving(endpoints[name]), rng)
+    """A route's candidates over these endpoints; `limits` are max_concurrency and `lines` queue, by service."""
+    services = [
+        service(name, max_concurrency=(limits or {}).get(name), queue=(lines or {}).get(name))
         for name in route.services
     ]
+    pickers = [ServicePicker(one, giving(endpoints[one.name]), rng) for one in services]
     return Candidates(route, pickers)

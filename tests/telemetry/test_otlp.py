@@ -25,7 +25,6 @@ from sidecar.telemetry.otlp import Destination, Off, destination
             "http://c:4317",
         ),
         ("http://a:4317", {"OTEL_TRACES_EXPORTER": "otlp"}, "http://a:4317"),
-        ("http://a:4317", {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, "http://a:4317"),
     ],
 )
 def test_the_nearest_word_decides(configured: str, environ: dict[str, str], endpoint: str) -> None:
@@ -42,8 +41,8 @@ def test_the_nearest_word_decides(configured: str, environ: dict[str, str], endp
         ("http://a:4317", {"OTEL_TRACES_EXPORTER": "console"}, "console"),
         (
             "",
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://b:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
-            "http/protobuf",
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://b:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"},
+            "http/json",
         ),
     ],
 )
@@ -54,6 +53,66 @@ def test_whoever_turns_traces_off_is_obeyed_and_told(
     off = destination(configured, environ)
     assert isinstance(off, Off)
     assert why in off.why
+
+
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        ({}, False),
+        ({"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://b:4318"}, False),
+        ({"OTEL_TRACES_EXPORTER": "none"}, False),
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://b", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, True),
+    ],
+)
+def test_only_a_wish_that_is_not_fulfilled_is_worth_a_line(environ: dict[str, str], wanted: bool) -> None:
+    """A pod without tracing is the ordinary case."""
+    off = destination("", environ)
+    assert isinstance(off, Off)
+    assert off.wanted is wanted
+
+
+@pytest.mark.parametrize(
+    ("configured", "environ", "expected"),
+    [
+        ("http://a:4318", {}, "http://a:4318/v1/traces"),
+        ("http://a:4318/", {}, "http://a:4318/v1/traces"),
+        ("http://a/otlp", {}, "http://a/otlp/v1/traces"),
+        ("http://a:4318/v1/traces", {}, "http://a:4318/v1/traces"),
+        ("", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://b:4318"}, "http://b:4318/v1/traces"),
+        ("", {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318"}, "http://c:4318"),
+        ("", {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/in"}, "http://c:4318/in"),
+        ("http://a:4318", {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c"}, "http://a:4318/v1/traces"),
+    ],
+)
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"])
+def test_over_http_a_base_gets_the_path_of_traces(
+    configured: str, environ: dict[str, str], expected: str, name: str
+) -> None:
+    """What is meant for traces alone stays as it is written."""
+    found = destination(configured, {name: "http/protobuf", **environ})
+    assert found == Destination(expected, otlp.HTTP)
+
+
+def test_the_protocol_of_traces_goes_before_that_of_everything() -> None:
+    """So that metrics of the app may go another way than our traces."""
+    environ = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://b:4317",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc",
+    }
+    assert destination("", environ) == Destination("http://b:4317", otlp.GRPC)
+
+
+def test_over_http_neither_grpc_nor_requests_is_loaded() -> None:
+    """Each of them costs a pod more memory than the sidecar's own code."""
+    code = (
+        "import sys, sidecar.telemetry.spans, sidecar.telemetry.otlp as o;"
+        "o.open_exporter(o.Destination('http://127.0.0.1:4318/v1/traces', o.HTTP));"
+        "print([m for m in ('grpc', 'requests', 'urllib3', 'asyncio') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
 
 
 def test_without_an_endpoint_the_sdk_is_never_imported() -> None:
