@@ -185,7 +185,8 @@ class Witness:
     def note_policy(self, daemon: Daemon) -> None:
         for name in daemon._in_force.runtime().services:
             self.endpoints.update(daemon._ledger.endpoints(name))
-        self.budgets.update(route.budget for route in daemon._in_force.runtime().routes.values())
+        for route in daemon._in_force.runtime().routes.values():
+            self.budgets |= {route.budget} | ({route.hedge_budget} if route.hedge_budget else set())
 
 
 async def meddle(daemon: Daemon, written: dict[str, Any], witness: Witness, rng: Random) -> None:
@@ -212,7 +213,7 @@ def queues_of(daemon: Daemon) -> dict[str, int]:
     """Who still waits for what."""
     side, clocks = daemon._side, daemon._shared.clocks
     sizes = {name: len(getattr(side, name)) for name in ("idle", "head_due", "body_due", "leaving", "unsent")}
-    for name in ("first_packet", "idle", "response", "total", "patience"):
+    for name in ("first_packet", "soft", "hedge", "idle", "response", "total", "patience"):
         sizes[f"attempt_{name}"] = sum(len(q) for q in getattr(clocks, name)._queues.values())
     return sizes
 
@@ -253,7 +254,14 @@ def test_whatever_happens_every_request_ends_once_and_nothing_is_left_behind(
             SecureLlm(server_context(pair), Chaos("b", Random(seed + 200))) as b,
         ):
             written = config(
-                service("one", a, timeouts=TIMEOUTS, passive_health=HEALTH),
+                service(
+                    "one",
+                    a,
+                    timeouts=TIMEOUTS,
+                    passive_health=HEALTH,
+                    max_concurrency=APPS - 1,
+                    queue={"max_requests": 4, "timeout": "20ms"},
+                ),
                 service(
                     "two", b, timeouts=TIMEOUTS, passive_health=HEALTH, tls={"ca_file": str(authority.ca)}
                 ),
@@ -262,6 +270,7 @@ def test_whatever_happens_every_request_ends_once_and_nothing_is_left_behind(
                     "deadline": rng.choice(("300ms", "5s")),
                     "wait_for_retry_after": "50ms",
                     "cut_last": rng.random() < 0.5,
+                    "hedge": {"after": rng.choice(("5ms", "30ms")), "budget": "50%"},
                 },
                 limits={"write_timeout": "200ms", "head_timeout": "200ms", "body_idle_timeout": "200ms"},
             )
