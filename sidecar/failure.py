@@ -26,12 +26,14 @@ class FailureKind(StrEnum):
     STATUS = "status"
     CONTEXT_LENGTH = "context_length"
     CONTENT_FILTER = "content_filter"
+    MODEL_NOT_FOUND = "model_not_found"
     AUTH = "auth"
     IN_STREAM_ERROR = "in_stream_error"
     EMPTY_STREAM = "empty_stream"
     TRUNCATED_STREAM = "truncated_stream"
     ANSWER_TOO_LARGE = "answer_too_large"
     OVERLOADED = "overloaded"
+    RATE_LIMITED = "rate_limited"
     UNHEALTHY = "unhealthy"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     APP_WENT_AWAY = "app_went_away"
@@ -44,13 +46,14 @@ class Failure:
     """One failure as it happened.
 
     `status` is the LLM's own status where it sent one; `retry_after` its wish in seconds;
-    `detail` is for records and logs, never for the app.
+    `service_wide`: the service says that all of it is overloaded. `detail` is for records and logs, never for the app.
     """
 
     kind: FailureKind
     status: int | None = None
     retry_after: float | None = None
     detail: str = ""
+    service_wide: bool = False
 
     @property
     def code(self) -> str:
@@ -95,6 +98,8 @@ def face(kind: FailureKind) -> Face:
             return Face(400, "context_length", may_retry_same=False, blames_endpoint=False)
         case FailureKind.CONTENT_FILTER:
             return Face(400, "content_filter", may_retry_same=False, blames_endpoint=False)
+        case FailureKind.MODEL_NOT_FOUND:  # by its number alone
+            return Face(404, None, may_retry_same=False, blames_endpoint=False)
         case FailureKind.AUTH:
             return Face(502, "auth", may_retry_same=False, blames_endpoint=False)
         case FailureKind.IN_STREAM_ERROR:
@@ -107,6 +112,8 @@ def face(kind: FailureKind) -> Face:
             return Face(502, None, may_retry_same=False, blames_endpoint=False)
         case FailureKind.OVERLOADED:
             return Face(503, "overloaded", may_retry_same=False, blames_endpoint=False)
+        case FailureKind.RATE_LIMITED:
+            return Face(429, "429", may_retry_same=False, blames_endpoint=False)
         case FailureKind.UNHEALTHY:
             return Face(503, "unhealthy", may_retry_same=False, blames_endpoint=False)
         case FailureKind.DEADLINE_EXCEEDED:

@@ -124,6 +124,8 @@ def services_of(fact: Fact) -> tuple[str, ...]:
             return ()
         case events.ServiceUnavailable(service=service) | events.ServiceRecovered(service=service):
             return (service,)
+        case events.ScopeCooled(service=service) | events.ScopeReturned(service=service):
+            return (service,)
         case AttemptEnded(service=service):
             return (service,)
         case _:
@@ -155,6 +157,10 @@ def _named(message: pb.HealthEvent, fact: Fact, moment: Moment) -> pb.HealthEven
             message.service_unavailable.CopyFrom(pb.ServiceUnavailable(service=service, reason=reason))
         case events.ServiceRecovered(service=service):
             message.service_recovered.CopyFrom(pb.ServiceRecovered(service=service))
+        case events.ScopeCooled():
+            message.scope_cooled.CopyFrom(_cooled(fact, moment))
+        case events.ScopeReturned(service=service, scope=scope, name=name):
+            message.scope_returned.CopyFrom(pb.ScopeReturned(service=service, scope=scope, name=name))
         case events.EndpointAdded(key=key):
             message.endpoint_added.CopyFrom(pb.EndpointAdded(service=key.service, endpoint=key.address))
         case events.EndpointRemoved(key=key):
@@ -184,11 +190,27 @@ def gap_message(
 
 
 def snapshot_message(
-    moment: Moment, sequence: int, endpoints: Sequence[pb.Endpoint], generation: int
+    moment: Moment,
+    sequence: int,
+    endpoints: Sequence[pb.Endpoint],
+    cooling: Sequence[events.ScopeCooled],
+    generation: int,
 ) -> pb.HealthEvent:
     """How things stand, event `sequence` included."""
-    snapshot = pb.Snapshot(endpoints=endpoints, policy_generation=generation)
+    scopes = [_cooled(scope, moment) for scope in cooling]
+    snapshot = pb.Snapshot(endpoints=endpoints, policy_generation=generation, cooling=scopes)
     return pb.HealthEvent(sequence=sequence, time=moment.timestamp(), type="snapshot", snapshot=snapshot)
+
+
+def _cooled(fact: events.ScopeCooled, moment: Moment) -> pb.ScopeCooled:
+    return pb.ScopeCooled(
+        service=fact.service,
+        scope=fact.scope,
+        name=fact.name,
+        reason=fact.reason,
+        until=moment.timestamp(fact.until),
+        enforced=fact.enforced,
+    )
 
 
 def endpoint_message(status: EndpointStatus, moment: Moment) -> pb.Endpoint:

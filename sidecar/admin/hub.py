@@ -39,7 +39,7 @@ from sidecar.admin.convert import (
     services_of,
     snapshot_message,
 )
-from sidecar.health.events import HealthEvent
+from sidecar.health.events import HealthEvent, ScopeCooled
 from sidecar.health.status import EndpointStatus
 from sidecar.policy.problems import Problem
 from sidecar.record import AttemptRecord, RequestRecord
@@ -102,15 +102,17 @@ class Ring:
 
 
 class EventHub:
-    """Where events are published and watched. `statuses` tells how every endpoint stands."""
+    """Where events are published and watched. `statuses`: how endpoints stand; `cooling`: which scopes cool."""
 
     def __init__(
         self,
         statuses: Callable[[float], Sequence[EndpointStatus]],
         clock: Clock | None = None,
         capacity: int = CAPACITY,
+        cooling: Callable[[], Sequence[ScopeCooled]] = tuple,
     ) -> None:
         self._statuses = statuses
+        self._cooling = cooling
         self._clock = clock or Clock()
         self._events = Ring(capacity, start=self._clock.now().wall // 1000)
         self._attempts = Ring(capacity)
@@ -188,7 +190,8 @@ class EventHub:
 
     def snapshot(self, services: Collection[str]) -> pb.HealthEvent:
         endpoints = [e for e in self.endpoints() if not services or e.service in services]
-        return snapshot_message(self._clock.now(), self.sequence, endpoints, self._generation)
+        cooling = [scope for scope in self._cooling() if not services or scope.service in services]
+        return snapshot_message(self._clock.now(), self.sequence, endpoints, cooling, self._generation)
 
     def _publish(self, fact: Fact) -> None:
         self._events.append(Entry(self._events.newest + 1, self._clock.now(), fact))

@@ -23,6 +23,7 @@ MAX_RETRY_AFTER = 86_400.0
 
 BODY_STATUSES = frozenset((400, 413, 422))
 BODY_WORDS = frozenset(("context_length", "content_filter"))
+MODEL_WORD = "404"
 
 CONTEXT_CODES = frozenset(("context_length_exceeded", "exceed_context_size_error"))
 CONTEXT_PHRASES = (
@@ -31,6 +32,11 @@ CONTEXT_PHRASES = (
     "context size",
     "prompt is too long",
     "range of input length",
+)
+# vLLM, Ollama and Anthropic have no code of their own for it; each of them names the model in its message.
+MODEL_PHRASES = ("model",)
+CREDIT_CODES = frozenset(
+    ("insufficient_quota", "arrearage", "insufficient_balance", "billing_hard_limit_reached")
 )
 FILTER_CODES = frozenset(
     ("content_filter", "content_policy_violation", "responsibleaipolicyviolation", "data_inspection_failed")
@@ -42,6 +48,8 @@ LONGEST_DATE = 64
 
 def wants_body(status: int, *, fallback_on: frozenset[str]) -> bool:
     """Whether the body decides; if not, it need not be waited for."""
+    if status == 404:
+        return MODEL_WORD in fallback_on
     return status in BODY_STATUSES and not BODY_WORDS.isdisjoint(fallback_on)
 
 
@@ -51,10 +59,12 @@ def classify_status(
     """The failure that a status is. `own_credential`: the sidecar supplied it, so a refusal is not the app's fault."""
     if status < 300:
         return None
+    if own_credential and (status in (401, 402, 403) or (status == 429 and _lacks_credit(body))):
+        return Failure(FailureKind.AUTH, status, retry_after)
     if status >= 500 or status == 429:
         return Failure(FailureKind.STATUS, status, retry_after)
-    if own_credential and status in (401, 403):
-        return Failure(FailureKind.AUTH, status, retry_after)
+    if status == 404 and MODEL_WORD in fallback_on and _names_no_model(body):
+        return Failure(FailureKind.MODEL_NOT_FOUND, status)
     if wants_body(status, fallback_on=fallback_on):
         kind = _kind_of_body(body)
         if kind is not None and kind.value in fallback_on:
@@ -72,6 +82,16 @@ def retry_after_seconds(value: bytes | None, ms_value: bytes | None, wall_now: f
     if seconds is None:
         seconds = _until_date(value, wall_now)
     return None if seconds is None else min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def _lacks_credit(body: bytes) -> bool:
+    return not _error_of(body)[0].isdisjoint(CREDIT_CODES)
+
+
+def _names_no_model(body: bytes) -> bool:
+    """A path that is not there is a 404, too."""
+    codes, message = _error_of(body)
+    return "model_not_found" in codes or any(phrase in message for phrase in MODEL_PHRASES)
 
 
 def _kind_of_body(body: bytes) -> FailureKind | None:

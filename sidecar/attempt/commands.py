@@ -81,6 +81,9 @@ class Chooser(Protocol[E_co]):
     def may_wait(self, rank: int) -> float | None:
         """How long a request may stand in the service's waiting line; None: there is none, or it is full."""
 
+    def has_other_keys(self, rank: int) -> bool:
+        """Whether the service may be asked with another key than the one that was just refused."""
+
     def usable(self, rank: int, now: float) -> bool:
         """Whether pick would find one."""
 

@@ -247,15 +247,25 @@ class Plan(Generic[E]):
         """A retry in the same service, if this failure allows one."""
         if failure.kind is FailureKind.FIRST_PACKET_TIMEOUT:
             return self._sibling(failure, now) if self._falls_back(failure) else None
-        if not may_retry_same(failure):
-            return None
-        return self._sibling(failure, now) or self._same(now)
+        if may_retry_same(failure):
+            return self._sibling(failure, now) or self._same(now)
+        return self._with_other_key(failure, now)
 
     def _sibling(self, failure: Failure, now: float) -> Try[E] | Answer | None:
         """A retry at once, on an endpoint of the service that has not been tried."""
         if not self._may_retry():
             return None
         picked = self._chooser.pick(self.rank, self._tried, now)
+        if isinstance(picked, Skipped) or not self._spend():
+            return None
+        return self._try(picked, failure.code, None, now)
+
+    def _with_other_key(self, failure: Failure, now: float) -> Try[E] | Answer | None:
+        """A retry at once, when it was the key that was refused and the service has another one that is not."""
+        refused = failure.kind is FailureKind.AUTH or failure.status == 429
+        if not refused or not self._chooser.has_other_keys(self.rank) or not self._may_retry():
+            return None
+        picked = self._chooser.pick(self.rank, self._late, now)
         if isinstance(picked, Skipped) or not self._spend():
             return None
         return self._try(picked, failure.code, None, now)
@@ -335,7 +345,7 @@ class Plan(Generic[E]):
             queued = self._chooser.may_wait(rank) if found.reason == "overloaded" else None
             endpoint = self._chooser.due_first(rank, NOBODY, now)
             if endpoint is None and queued is None:
-                return self._answer(self._failure or nobody(found))
+                return self._answer(self._failure or nobody([found], now))
         why = left = None
         if rank != self.rank:
             why, left = reason, self._chooser.service_name(self.rank)
@@ -359,7 +369,11 @@ class Plan(Generic[E]):
         self.rank = 0
         place = next_place(self._chooser, start, self.route.fallback_on, now)
         place = place or self._chooser.last_resort(now)
-        return self._answer(nobody(first)) if place is None else self._enter(place, first.reason, now)
+        return self._answer(self._nobody(now)) if place is None else self._enter(place, first.reason, now)
+
+    def _nobody(self, now: float) -> Failure:
+        picked = [self._chooser.pick(rank, NOBODY, now) for rank in range(self._chooser.count)]
+        return nobody([one for one in picked if isinstance(one, Skipped)], now)
 
     def _falls_back(self, failure: Failure) -> bool:
         if (

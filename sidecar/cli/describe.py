@@ -82,6 +82,15 @@ def event_words(event: pb.HealthEvent) -> str:
             return f"{lost.service} has no endpoint in rotation{_because(lost.reason)}"
         case "service_recovered":
             return f"{event.service_recovered.service} is back"
+        case "scope_cooled":
+            scope = event.scope_cooled
+            would = "" if scope.enforced else " (only told: enforce is false)"
+            until = time_of_day(scope.until)
+            what = f"{scope.service}: {scope.scope} {scope.name}"
+            return f"{what} is left alone until {until}{_because(scope.reason)}{would}"
+        case "scope_returned":
+            back = event.scope_returned
+            return f"{back.service}: {back.scope} {back.name} may be used again"
         case "fallback":
             fallback = event.fallback
             origin = getattr(fallback, "from")  # a keyword of Python

@@ -76,6 +76,9 @@ class Seen:
     def available(self, now: float) -> bool:
         return self.told.available and not self._is_full()
 
+    def cooling(self, now: float) -> bool:
+        return self.told.state == pb.ENDPOINT_STATE_COOLING
+
     def overloaded(self, now: float) -> bool:
         return self.told.state in IN_ROTATION and not self.available(now)
 
@@ -142,7 +145,7 @@ def _candidates(snapshot: Snapshot, route: Route, seen: Sequence[Seen]) -> Candi
         mine = [one for one in seen if one.key.service == name]
         return ServicePicker(snapshot.services[name], lambda: mine, Random(0))
 
-    return Candidates(route, [picker(name) for name in route.services])
+    return Candidates([picker(name) for name in route.services])
 
 
 def _attempts(

@@ -8,13 +8,14 @@ Rule:    the message names the code and the request id, never an endpoint's addr
 from __future__ import annotations
 
 from http import HTTPStatus
+from math import ceil
 
 from sidecar.failure import Failure, FailureKind, face
 from sidecar.record import RequestRecord
 from sidecar.wire.dialect import Shape, error_body
 
-# Nobody can say when a place is free: at any moment, and an SDK's own backoff may be half a minute.
-RETRY_AFTER = b"retry-after: 1\r\nretry-after-ms: 1000\r\n"
+# Where nobody can say when a place is free: at any moment, and an SDK's own backoff may be half a minute.
+RETRY_AFTER = 1.0
 RETRY_AFTER_STATUSES = frozenset((429, 503))
 
 # What the sidecar says instead of the service on an error that it has retried already.
@@ -34,6 +35,7 @@ MESSAGES = {
     FailureKind.TRUNCATED_STREAM: "The LLM service ended its stream before the answer was complete",
     FailureKind.ANSWER_TOO_LARGE: "The answer is longer than the route may hold back (commit: complete)",
     FailureKind.OVERLOADED: "Every LLM service of this route is at its limit",
+    FailureKind.RATE_LIMITED: "Every LLM service of this route has reached its rate limit",
     FailureKind.UNHEALTHY: "No LLM service of this route is available",
     FailureKind.DEADLINE_EXCEEDED: "No LLM service answered before the deadline of the request",
     FailureKind.DRAINING: "The sidecar is shutting down",
@@ -64,7 +66,9 @@ def local_answer(
     """(status, response) for a request that no attempt could answer."""
     status = face(failure.kind).status or 502
     message = f"{MESSAGES.get(failure.kind, 'The LLM service failed')} ({failure.code})"
-    return status, own_response(status, shape, public_code(failure), message, record, keep_alive=keep_alive)
+    wait = RETRY_AFTER if failure.retry_after is None else failure.retry_after
+    code = public_code(failure)
+    return status, own_response(status, shape, code, message, record, keep_alive=keep_alive, retry_after=wait)
 
 
 def public_code(failure: Failure) -> str:
@@ -90,6 +94,7 @@ def own_response(
     record: RequestRecord,
     *,
     keep_alive: bool,
+    retry_after: float = RETRY_AFTER,
 ) -> bytes:
     """A whole response with a JSON error; without a body for HEAD."""
     body = error_body(shape, code, message, record.request_id)
@@ -99,10 +104,16 @@ def own_response(
             b"HTTP/1.1 %d %s\r\n" % (status, phrase),
             b"content-type: application/json\r\n",
             b"content-length: %d\r\n" % len(body),
-            RETRY_AFTER if status in RETRY_AFTER_STATUSES else b"",
+            _retry_after(retry_after) if status in RETRY_AFTER_STATUSES else b"",
             answer_fields(record, failed=True),
             b"" if keep_alive else b"connection: close\r\n",
             b"\r\n",
             b"" if record.method == "HEAD" else body,
         )
     )
+
+
+def _retry_after(seconds: float) -> bytes:
+    """In whole seconds, never too early; and to the millisecond for those who read that, as OpenAI's SDKs do."""
+    wait = max(seconds, 0.001)
+    return b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (ceil(wait), ceil(wait * 1000))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sidecar.exchange.clocks import Waiter
     from sidecar.exchange.exchange import Exchange
     from sidecar.exchange.gate import Verdict
+    from sidecar.exchange.keys import Key
     from sidecar.exchange.runtime import ServiceRuntime
     from sidecar.exchange.timers import DeadlineQueue
     from sidecar.health.ledger import EndpointHealth
@@ -54,6 +55,7 @@ class Attempt:
         "_excused",
         "_first",
         "_grace",
+        "_key",
         "_paused",
         "_phase",
         "_relay",
@@ -66,8 +68,14 @@ class Attempt:
     )
 
     def __init__(
-        self, exchange: Exchange, service: ServiceRuntime, endpoint: EndpointHealth, record: AttemptRecord
+        self,
+        exchange: Exchange,
+        service: ServiceRuntime,
+        endpoint: EndpointHealth,
+        record: AttemptRecord,
+        key: Key | None,
     ) -> None:
+        self._key = key
         self._exchange = exchange
         self.service = service
         self.endpoint = endpoint
@@ -389,7 +397,7 @@ class Attempt:
         record = self.record
         record.ended_at = now
         record.failure = failure
-        judge(shared, self.endpoint, record, self._era, now, excused=self._excused)
+        judge(shared, self.endpoint, record, self._era, now, key=self._key, excused=self._excused)
         service.line.place_given_back()
         shared.attempt_finished(self._exchange.record, record)
 

@@ -21,6 +21,8 @@ from sidecar.exchange.relay import Relay, StreamRelay
 from sidecar.exchange.reply import App, Reply
 from sidecar.failure import Failure, FailureKind
 from sidecar.record import AttemptRecord, RequestRecord
+from sidecar.route.ask import Ask
+from sidecar.route.candidates import Candidates
 from sidecar.route.match import upstream_target
 from sidecar.wire import traceparent
 from sidecar.wire.dialect import Shape
@@ -94,7 +96,7 @@ class Exchange:
         gives_up = None if self._patience is None else record.started_at + self._patience
         self._plan: Plan[EndpointHealth] = Plan(
             route.route,
-            route.candidates,
+            Candidates(route.pickers, Ask(peek.model)),
             route.budget,
             shared.rng,
             record.started_at,
@@ -295,9 +297,10 @@ class Exchange:
         trace = b"traceparent: %s\r\n" % traceparent.format(record.trace_id, span_id, sampled)
         if record.tracestate:
             trace += b"tracestate: %s\r\n" % record.tracestate.encode()
-        head = service.request_bytes(self._head, target, body, trace)
+        key = service.keys.next(now)
+        head = service.request_bytes(self._head, target, body, trace, key)
         record.attempts.append(tried)
-        self._attempt = attempt = Attempt(self, service, command.endpoint, tried)
+        self._attempt = attempt = Attempt(self, service, command.endpoint, tried, key)
         attempt.begin(head, body, command.deadline, now)
 
     def _answer(self, failure: Failure) -> None:

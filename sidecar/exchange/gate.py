@@ -229,7 +229,9 @@ class Gate:
         assert reader is not None
         if reader.error is not None:
             return Failure(
-                FailureKind.IN_STREAM_ERROR, detail=f"{reader.error.code}: {reader.error.message}"[:200]
+                FailureKind.IN_STREAM_ERROR,
+                detail=f"{reader.error.code}: {reader.error.message}"[:200],
+                service_wide=reader.error.code == "overloaded_error",
             )
         if reader.overflow:
             return Failure(FailureKind.BAD_RESPONSE, detail="an event of the stream is too large")

@@ -9,19 +9,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.failure import FailureKind, verdict
+from sidecar.failure import FailureKind, Verdict, verdict
+from sidecar.health.scopes import blame_of
 
 if TYPE_CHECKING:
+    from sidecar.exchange.keys import Key
     from sidecar.exchange.runtime import Shared
     from sidecar.health.ledger import EndpointHealth
     from sidecar.record import AttemptRecord
 
 
 def judge(
-    shared: Shared, endpoint: EndpointHealth, record: AttemptRecord, era: int, now: float, *, excused: bool
+    shared: Shared,
+    endpoint: EndpointHealth,
+    record: AttemptRecord,
+    era: int,
+    now: float,
+    *,
+    key: Key | None,
+    excused: bool,
 ) -> None:
-    """`excused`: lateness is no sign of illness, so long is the prompt."""
+    """`key`: of the sidecar's, that was sent. `excused`: lateness is no sign of illness, so long is the prompt."""
     failure = record.failure
+    ledger, service = shared.ledger, record.service
+    blame = None
+    if failure is not None:
+        blame = blame_of(failure, service, None if key is None else key.name, record.model)
+    elif not record.dropped and (scopes := ledger.scopes(service)):
+        scopes.succeeded(None if key is None else key.name)
     cut = failure is not None and failure.kind is FailureKind.FIRST_PACKET_TIMEOUT
     if cut:
         record.late = True
@@ -31,15 +46,19 @@ def judge(
         dropped=record.dropped,
         lateness_counts=endpoint.limit is None and not excused,
     )
-    events = shared.ledger.finished(
+    events = ledger.finished(
         endpoint,
-        said,
+        said if blame is None else Verdict.IGNORABLE,
         now,
-        failure.retry_after if failure is not None else None,
+        failure.retry_after if failure is not None and blame is None else None,
         era,
         began=record.started_at,
         # An LLM server that does not cancel goes on with what a hedge has lost or an app has left, too.
         cut=cut or (record.dropped and record.first_packet_at is None),
     )
+    if blame is not None:
+        events += ledger.blame(service, blame, now)
+        if key is not None and blame.scope == key.scope:
+            key.blamed = key.value()
     if events:
         shared.health_events(events)

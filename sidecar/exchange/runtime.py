@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 
 from sidecar.attempt.budget import RetryBudget
 from sidecar.exchange.gate import Terms
+from sidecar.exchange.keys import Key, Keys
 from sidecar.exchange.line import Line
 from sidecar.health.events import HealthEvent
 from sidecar.health.ledger import EndpointHealth, Ledger
 from sidecar.policy.snapshot import RetryBudget as BudgetPolicy
 from sidecar.policy.snapshot import Route, Service, Snapshot
 from sidecar.record import AttemptRecord, RequestRecord
-from sidecar.route.candidates import Candidates, ServicePicker
+from sidecar.route.candidates import ServicePicker
 from sidecar.route.match import Router
-from sidecar.terms import parse_address
+from sidecar.terms import Skipped, parse_address
 from sidecar.upstream.pool import EndpointPool
-from sidecar.upstream.secrets import SecretReader
 from sidecar.upstream.tls import TlsReader
 from sidecar.wire.head_cache import ResponseHeads
 from sidecar.wire.rewrite import request_fields, upstream_request
@@ -76,11 +76,12 @@ class ServiceRuntime:
         "_loop",
         "_pools",
         "_remove",
-        "_secrets",
         "_server_name",
         "_set_fields",
+        "_told",
         "identity",
         "idle",
+        "keys",
         "line",
         "own_credential",
         "picker",
@@ -100,7 +101,8 @@ class ServiceRuntime:
         self.idle: DeadlineQueue[Waiter] = clocks.idle.of(timeouts.idle)
         self.total: DeadlineQueue[Waiter] = clocks.total.of(timeouts.total)
         self._authority = service.url.authority.encode()
-        self._secrets = tuple(SecretReader(credential.secret) for credential in service.credentials)
+        self.keys = Keys(service, shared.ledger)
+        self._told = shared.health_events
         self.own_credential = bool(service.credentials)
         removed = {name.encode() for name in service.remove_headers}
         self._remove = frozenset(removed | APP_CREDENTIALS if self.own_credential else removed)
@@ -116,7 +118,7 @@ class ServiceRuntime:
         self._known: frozenset[str] | None = (
             None  # the only addresses it may still use; None: whatever is listed
         )
-        self.picker = ServicePicker(service, self._endpoints, rng)
+        self.picker = ServicePicker(service, self._endpoints, rng, self.closed)
         self.line = Line(shared.loop, self.picker)
 
     def first_packet(self, body_bytes: int) -> DeadlineQueue[Waiter]:
@@ -140,11 +142,24 @@ class ServiceRuntime:
         return per_1k * steps * PROMPT_STEP / BYTES_PER_TOKEN / 1000
 
     def credential(self) -> tuple[str, str] | None:
-        """The header field that the service wants, by name and value."""
-        if not self._secrets:
+        """The header field that the service wants, by name and value, for a probe."""
+        key = self.keys.next(monotonic())
+        return None if key is None else key.field()
+
+    def closed(self, model: str | None, now: float) -> Skipped | None:
+        """Whether the service has asked for nothing to be sent: not at all, for this model, or with any of its keys."""
+        name = self.service.name
+        scopes = self._ledger.scopes(name)
+        if not scopes:
             return None
-        credential = self.service.credentials[0]
-        return credential.header, credential.prefix + self._secrets[0].value()
+        sent = self.service.model_for(model) or model
+        cooling = scopes.closed(name, sent, now)
+        if cooling is not None and scopes.all_keys(now) is not None and (events := self.keys.renew(now)):
+            self._told(events)
+            cooling = scopes.closed(name, sent, now)
+        if cooling is None:
+            return None
+        return Skipped("rate_limited" if cooling.reason == "rate_limited" else "cooling", cooling.until)
 
     def pool(self, address: str) -> EndpointPool:
         """The connections to one of its endpoints."""
@@ -181,15 +196,18 @@ class ServiceRuntime:
     def close(self) -> None:
         self.keep_only(())
 
-    def request_bytes(self, head: RequestHead, target: str, body: bytes, trace: bytes) -> bytes:
+    def request_bytes(
+        self, head: RequestHead, target: str, body: bytes, trace: bytes, key: Key | None
+    ) -> bytes:
         """The head of an attempt: the app's end-to-end fields, the service's own, no credential of the app."""
-        credential = self.credential()
-        known = head.memo.get(self)
+        credential = None if key is None else key.field()
+        memory = self if key is None else key
+        known = head.memo.get(memory)
         if known is not None and known[0] == credential:
             fields = known[1]
         else:
             fields = self._fields(head, credential)
-            head.memo[self] = (credential, fields)
+            head.memo[memory] = (credential, fields)
         length = len(body) if body or head.content_length is not None or head.chunked else None
         return upstream_request(head.method, target.encode(), self._authority, fields, length, trace)
 
@@ -203,14 +221,14 @@ class ServiceRuntime:
 class RouteRuntime:
     """One route with its services in order."""
 
-    __slots__ = ("_heads", "_terms", "budget", "candidates", "hedge", "hedge_budget", "route", "services")
+    __slots__ = ("_heads", "_terms", "budget", "hedge", "hedge_budget", "pickers", "route", "services")
 
     def __init__(self, shared: Shared, route: Route, services: Sequence[ServiceRuntime]) -> None:
         self.route = route
         self._heads = shared.response_heads
         self._terms: dict[tuple[object, ...], Terms] = {}
         self.services = tuple(services)
-        self.candidates = Candidates(route, [s.picker for s in services])
+        self.pickers = tuple(service.picker for service in services)
         self.budget = RetryBudget(route.retry_budget)
         self.hedge: DeadlineQueue[Waiter] | None = None
         self.hedge_budget: RetryBudget | None = None

@@ -77,7 +77,7 @@ class EndpointHealth:
         "_credit",
         "_starts_seen",
         "_traffic",
-        "cooling",
+        "cooled",
         "ejection",
         "era",
         "in_flight",
@@ -111,7 +111,7 @@ class EndpointHealth:
         self.probe = ProbeVerdict()
         self.limit = limit
         self.ejection: Absence | None = None
-        self.cooling: Absence | None = None
+        self.cooled: Absence | None = None  # as it asked with Retry-After
         self.on_probation = False
         self.probing = 0  # attempts of this probation in flight
         self.passed = 0  # and those that succeeded
@@ -130,6 +130,10 @@ class EndpointHealth:
         if self.state is State.RAMP:
             return self._credit_at(now) >= ENOUGH_CREDIT
         return self.state is State.PROBATION and self.has_free_slot
+
+    def cooling(self, now: float) -> bool:
+        """Whether nothing but its own wish keeps it out."""
+        return self.state is State.COOLING and self.ejection is None
 
     def overloaded(self, now: float) -> bool:
         """Whether nothing but its limit speaks against one more attempt now."""
@@ -152,7 +156,7 @@ class EndpointHealth:
             return now
         if self.state is State.REMOVED or not self.probe.healthy:
             return math.inf
-        held = [a.until for a in (self.ejection, self.cooling) if a is not None and a.enforced]
+        held = [a.until for a in (self.ejection, self.cooled) if a is not None and a.enforced]
         return max((now, *(math.inf if until is None else until for until in held)))
 
     def why(self) -> str:
@@ -168,14 +172,14 @@ class EndpointHealth:
         """For the share limit: whatever keeps it out, and a probation until it is passed."""
         return (
             self.ejection is not None
-            or self.cooling is not None
+            or self.cooled is not None
             or self.on_probation
             or not self.probe.healthy
         )
 
     def deadline(self) -> float | None:
         """When time alone changes something."""
-        times = [a.until for a in (self.ejection, self.cooling) if a is not None and a.until is not None]
+        times = [a.until for a in (self.ejection, self.cooled) if a is not None and a.until is not None]
         if self.ramp_from is not None:
             times.append(self.ramp_from + self.passive.policy.ramp)
         return min(times, default=None)
@@ -231,7 +235,7 @@ class EndpointHealth:
     def _state_of_facts(self) -> State:
         if self.ejection is not None and self.ejection.enforced:
             return State.EJECTED
-        if self.cooling is not None and self.cooling.enforced:
+        if self.cooled is not None and self.cooled.enforced:
             return State.COOLING
         if not self.probe.healthy:
             return State.PROBE_FAILED

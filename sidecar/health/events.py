@@ -62,6 +62,25 @@ class EndpointRemoved:
     key: EndpointKey
 
 
+@dataclass(frozen=True, slots=True)
+class ScopeCooled:
+    """A key, a model or a whole service is left alone for a time."""
+
+    service: str
+    scope: str  # credential, model, service
+    name: str  # never a key's value
+    reason: str  # auth, no_credit, rate_limited, model_not_found, overloaded
+    until: float
+    enforced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeReturned:
+    service: str
+    scope: str
+    name: str
+
+
 HealthEvent = (
     Ejected
     | Returned
@@ -71,4 +90,6 @@ HealthEvent = (
     | ServiceRecovered
     | EndpointAdded
     | EndpointRemoved
+    | ScopeCooled
+    | ScopeReturned
 )

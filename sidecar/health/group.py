@@ -10,9 +10,16 @@ from __future__ import annotations
 from random import Random
 
 from sidecar.health.endpoint import IN_ROTATION, EndpointHealth, Traffic
-from sidecar.health.events import HealthEvent, ServiceRecovered, ServiceUnavailable
+from sidecar.health.events import (
+    HealthEvent,
+    ScopeCooled,
+    ScopeReturned,
+    ServiceRecovered,
+    ServiceUnavailable,
+)
 from sidecar.health.limit import Limit
 from sidecar.health.outlier import may_eject
+from sidecar.health.scopes import Blame, Scope, Scopes
 from sidecar.policy.snapshot import PassiveHealth, Service
 from sidecar.terms import EndpointKey
 
@@ -20,10 +27,12 @@ from sidecar.terms import EndpointKey
 class Group:
     """One service and its endpoints, in the order they were given."""
 
-    __slots__ = ("_had_endpoint", "_told_available", "listed", "service")
+    __slots__ = ("_had_endpoint", "_told_available", "listed", "scopes", "service")
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self.scopes = Scopes()
+        self.scopes.adopt(_keys_of(service), frozenset())
         self.listed: tuple[EndpointHealth, ...] = ()
         self._had_endpoint = False
         self._told_available = True
@@ -32,9 +41,32 @@ class Group:
     def policy(self) -> PassiveHealth:
         return self.service.passive_health
 
-    @property
-    def available(self) -> bool:
+    def available(self, now: float) -> bool:
+        if self.scopes and self.scopes.closed(self.service.name, None, now) is not None:
+            return False
         return any(endpoint.state in IN_ROTATION for endpoint in self.listed)
+
+    def blame(self, blame: Blame, now: float) -> list[HealthEvent]:
+        """A scope of it is to be left alone; told, and done if the policy is enforced."""
+        enforced = self.policy.enforce
+        cooling = self.scopes.cool(blame, self.policy.max_ejection_time, now)
+        if cooling is None:
+            return []
+        if not enforced:
+            self.scopes.forget(blame.scope)
+        kind, name = blame.scope
+        return [ScopeCooled(self.service.name, kind, name, cooling.reason, cooling.until, enforced)]
+
+    def end_cooling(self, now: float) -> list[HealthEvent]:
+        return [ScopeReturned(self.service.name, *scope) for scope in self.scopes.over(now)]
+
+    def adopt_keys(self, was: Service) -> list[HealthEvent]:
+        """Under the present policy: what was said about keys that are gone or changed says nothing any more."""
+        kept = set(self.service.credentials) & set(was.credentials)
+        names = zip(self.service.credentials, _keys_of(self.service), strict=True)
+        same = frozenset(scope for credential, scope in names if credential in kept)
+        gone = self.scopes.adopt(_keys_of(self.service), same)
+        return [ScopeReturned(self.service.name, *scope) for scope in gone]
 
     def has_room(self, endpoint: EndpointHealth) -> bool:
         """Whether the share limit lets this one leave too."""
@@ -56,15 +88,18 @@ class Group:
         present.timeout, present.cancels = timeout, wanted.cancels
         return present
 
-    def change(self) -> list[HealthEvent]:
+    def change(self, now: float) -> list[HealthEvent]:
         """What changed for the service as a whole since it was last asked."""
-        available = self.available
+        available = self.available(now)
         self._had_endpoint = self._had_endpoint or bool(self.listed)
         if available is self._told_available or not self._had_endpoint:
             return []
         self._told_available = available
         if available:
             return [ServiceRecovered(self.service.name)]
+        closed = self.scopes.closed(self.service.name, None, now)
+        if closed is not None:
+            return [ServiceUnavailable(self.service.name, closed.reason)]
         why = ", ".join(sorted({endpoint.why() for endpoint in self.listed}))
         return [ServiceUnavailable(self.service.name, why or "no_endpoint")]
 
@@ -74,3 +109,7 @@ class Group:
         return not service.endpoints and (
             bool(self.service.endpoints) or (old.host, old.port) != (new.host, new.port)
         )
+
+
+def _keys_of(service: Service) -> tuple[Scope, ...]:
+    return tuple(Scope("credential", name) for name in service.credential_names())

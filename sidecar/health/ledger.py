@@ -37,8 +37,11 @@ from sidecar.health.events import (
     Probation,
     ProbeChanged,
     Returned,
+    ScopeCooled,
+    ScopeReturned,
 )
 from sidecar.health.group import Group
+from sidecar.health.scopes import Blame, Scope, Scopes
 from sidecar.health.status import EndpointStatus, status_of
 from sidecar.policy.snapshot import Service
 from sidecar.terms import EndpointKey
@@ -46,6 +49,7 @@ from sidecar.terms import EndpointKey
 __all__ = ["EndpointHealth", "EndpointStatus", "Ledger"]
 
 LEAST_EXTENSION = 1.0
+NO_SCOPES = Scopes()  # of a service that is gone
 
 
 class Ledger:
@@ -93,7 +97,7 @@ class Ledger:
                 self._by_key[key] = group.new_endpoint(key, self._traffic, self._rng, now)
                 events.append(EndpointAdded(key))
         group.listed = tuple(self._by_key[key] for key in keys)
-        return self._told(group, events)
+        return self._told(group, events, now)
 
     def endpoints(self, service: str) -> tuple[EndpointHealth, ...]:
         """Those of a service, in the order they were given; none for an unknown service."""
@@ -152,7 +156,32 @@ class Ledger:
                     events.append(self._eject(endpoint, rule, now))
         if retry_after is not None and retry_after > 0:
             events += self._cool(endpoint, retry_after, now)
-        return self._told(self._group_of(endpoint), events) if events else events
+        return self._told(self._group_of(endpoint), events, now) if events else events
+
+    def blame(self, service: str, blame: Blame, now: float) -> list[HealthEvent]:
+        """A failure said that a key, a model or all of the service is to be left alone."""
+        group = self._groups.get(service)
+        return [] if group is None else self._told(group, group.blame(blame, now), now)
+
+    def scopes(self, service: str) -> Scopes:
+        """What of the service is cooling; the same object as long as the service is there."""
+        group = self._groups.get(service)
+        return NO_SCOPES if group is None else group.scopes
+
+    def cooling(self) -> list[ScopeCooled]:
+        """Every scope that cools now, as it would be told."""
+        return [
+            ScopeCooled(name, *scope, cooling.reason, cooling.until, True)
+            for name, group in self._groups.items()
+            for scope, cooling in group.scopes.items()
+        ]
+
+    def restore_key(self, service: str, name: str, now: float) -> list[HealthEvent]:
+        """A key has a new value."""
+        group, scope = self._groups.get(service), Scope("credential", name)
+        if group is None or not group.scopes.forget(scope):
+            return []
+        return self._told(group, [ScopeReturned(service, *scope)], now)
 
     def probed(self, key: EndpointKey, passed: bool, reason: str, now: float) -> list[HealthEvent]:
         """A probe ended. One that was overtaken by a policy or a list of endpoints says nothing."""
@@ -164,7 +193,7 @@ class Ledger:
         if policy is None or not endpoint.probe.observe(policy, passed=passed, reason=reason):
             return []
         self._follow_probe(endpoint, now)
-        return self._told(group, [ProbeChanged(key, passed, reason)])
+        return self._told(group, [ProbeChanged(key, passed, reason)], now)
 
     def eject(self, key: EndpointKey, duration: float | None, now: float) -> list[HealthEvent]:
         """An operator takes an endpoint out; None: until it is restored. Replaces a present ejection."""
@@ -173,7 +202,7 @@ class Ledger:
         k = endpoint.passive.multiplier(now)
         endpoint.eject(Absence("manual", until, enforced=True), now)
         return self._told(
-            self._group_of(endpoint), [_ejected(endpoint, "manual", k, until, enforced=True, now=now)]
+            self._group_of(endpoint), [_ejected(endpoint, "manual", k, until, enforced=True, now=now)], now
         )
 
     def restore(self, key: EndpointKey, now: float) -> list[HealthEvent]:
@@ -184,11 +213,11 @@ class Ledger:
             events.append(ProbeChanged(key, True, "manual"))
         if endpoint.state in (State.EJECTED, State.COOLING) or endpoint.on_probation:
             events.append(Returned(key, "manual"))
-        endpoint.cooling = None
+        endpoint.cooled = None
         endpoint.bring_back("manual", now, ramp=False)
         endpoint.passive.forget(now)
         endpoint.limit = self._group_of(endpoint).limit_for(None, self._rng)
-        return self._told(self._group_of(endpoint), events)
+        return self._told(self._group_of(endpoint), events, now)
 
     # What time brings.
 
@@ -196,6 +225,7 @@ class Ledger:
         """When `advance` has something to do; None: not before something else happens."""
         if self._deadline_is_stale:
             times = [endpoint.deadline() for endpoint in self._by_key.values()]
+            times += [group.scopes.deadline() for group in self._groups.values()]
             self._deadline = min((time for time in times if time is not None), default=None)
             self._deadline_is_stale = False
         return self._deadline
@@ -209,7 +239,10 @@ class Ledger:
         due = [(at, e) for e in self._by_key.values() if (at := e.deadline()) is not None and at <= now]
         for _, endpoint in sorted(due, key=lambda pair: pair[0]):
             ended = self._end_what_is_over(endpoint, now)
-            events += self._told(self._group_of(endpoint), ended)
+            events += self._told(self._group_of(endpoint), ended, now)
+        for group in self._groups.values():
+            if ended := group.end_cooling(now):
+                events += self._told(group, ended, now)
         return events
 
     # What is asked.
@@ -220,7 +253,7 @@ class Ledger:
     def service_available(self, service: str, now: float) -> bool:
         """Whether one of its endpoints is in rotation, a probation not counted; False if it is unknown."""
         group = self._groups.get(service)
-        return group is not None and group.available
+        return group is not None and group.available(now)
 
     # Decisions.
 
@@ -247,10 +280,10 @@ class Ledger:
     def _cool(self, endpoint: EndpointHealth, retry_after: float, now: float) -> Iterable[HealthEvent]:
         policy = endpoint.passive.policy
         until = now + min(retry_after, policy.max_ejection_time)
-        present = endpoint.cooling
+        present = endpoint.cooled
         if present is not None and present.until is not None and until < present.until + LEAST_EXTENSION:
             return []
-        endpoint.cooling = Absence("retry_after", until, policy.enforce)
+        endpoint.cooled = Absence("retry_after", until, policy.enforce)
         endpoint.settle(now)
         k = endpoint.passive.multiplier(now)
         return [_ejected(endpoint, "retry_after", k, until, enforced=policy.enforce, now=now)]
@@ -269,9 +302,9 @@ class Ledger:
 
     def _end_what_is_over(self, endpoint: EndpointHealth, now: float) -> list[HealthEvent]:
         events: list[HealthEvent] = []
-        cooling, ejection, policy = endpoint.cooling, endpoint.ejection, endpoint.passive.policy
+        cooling, ejection, policy = endpoint.cooled, endpoint.ejection, endpoint.passive.policy
         if cooling is not None and cooling.is_over(now):
-            endpoint.cooling = None
+            endpoint.cooled = None
             endpoint.settle(now)
             events += [Returned(endpoint.key, "retry_after_ended")] if cooling.enforced else []
         if endpoint.ramp_from is not None and endpoint.ramp_from + policy.ramp <= now:
@@ -295,7 +328,7 @@ class Ledger:
     def _adopt(self, group: Group, service: Service, now: float) -> list[HealthEvent]:
         elsewhere = group.resolves_elsewhere(service)
         was, group.service = group.service, service
-        events: list[HealthEvent] = []
+        events: list[HealthEvent] = group.adopt_keys(was)
         for endpoint in group.listed:
             endpoint.passive.adopt(service.passive_health, now)
             endpoint.limit = group.limit_for(endpoint.limit, self._rng)
@@ -308,14 +341,14 @@ class Ledger:
                 events.append(ProbeChanged(endpoint.key, True, "active_health_off"))
         if elsewhere:  # the new credential must not go to the addresses of another host
             return events + self.set_endpoints(service.name, (), now)
-        return self._told(group, events)
+        return self._told(group, events, now)
 
     def _drop_decisions(self, endpoint: EndpointHealth, now: float) -> Iterable[HealthEvent]:
         """`enforce` changed: what passive health decided before goes; what an operator decided stays."""
         events: list[HealthEvent] = []
-        if endpoint.cooling is not None:
-            events += [Returned(endpoint.key, "retry_after_ended")] if endpoint.cooling.enforced else []
-            endpoint.cooling = None
+        if endpoint.cooled is not None:
+            events += [Returned(endpoint.key, "retry_after_ended")] if endpoint.cooled.enforced else []
+            endpoint.cooled = None
             endpoint.settle(now)
         ejection = endpoint.ejection
         if ejection is not None and ejection.reason == "manual":
@@ -336,10 +369,10 @@ class Ledger:
         endpoint.state, endpoint.since = State.REMOVED, now
         return EndpointRemoved(endpoint.key)
 
-    def _told(self, group: Group, events: list[HealthEvent]) -> list[HealthEvent]:
+    def _told(self, group: Group, events: list[HealthEvent], now: float) -> list[HealthEvent]:
         """Closes a change: `events`, then what they mean for the service."""
         self._deadline_is_stale = True
-        return events + group.change()
+        return events + group.change(now)
 
 
 def _ejected(

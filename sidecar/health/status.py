@@ -68,7 +68,7 @@ def status_of(endpoint: EndpointHealth, now: float) -> EndpointStatus:
 
 def _beneath(endpoint: EndpointHealth) -> tuple[str, ...]:
     """Who joins in the middle can only follow the events if it knows every fact, not the topmost alone."""
-    ejection, cooling = endpoint.ejection, endpoint.cooling
+    ejection, cooling = endpoint.ejection, endpoint.cooled
     facts = (
         (State.EJECTED, ejection is not None and ejection.enforced),
         (State.COOLING, cooling is not None and cooling.enforced),
@@ -82,8 +82,8 @@ def _reason_and_end(endpoint: EndpointHealth, now: float) -> tuple[str, float | 
     match endpoint.state:
         case State.EJECTED if endpoint.ejection is not None:
             return endpoint.ejection.reason, endpoint.ejection.until
-        case State.COOLING if endpoint.cooling is not None:
-            return endpoint.cooling.reason, endpoint.cooling.until
+        case State.COOLING if endpoint.cooled is not None:
+            return endpoint.cooled.reason, endpoint.cooled.until
         case State.PROBE_FAILED:
             return endpoint.probe.reason, None
         case State.PROBATION:

@@ -21,6 +21,12 @@ class Secret:
     file: str | None = None
     literal: str | None = None
 
+    def name(self, place: int) -> str:
+        """`place`: its own among those of its service, for a literal says nothing that may be shown."""
+        if self.literal is not None:
+            return f"literal {place + 1}"
+        return f"env {self.env}" if self.env else f"file {self.file}"
+
     def __repr__(self) -> str:
         if self.literal is not None:
             return "Secret(literal=…)"
@@ -175,6 +181,10 @@ class Service:
     weights: Mapping[str, int] | None = None  # by address; 1 where not named
     rate_limit: tuple[RateLimit, ...] = ()
     queue: WaitingLine | None = None
+
+    def credential_names(self) -> tuple[str, ...]:
+        """Each by where it comes from, for those who must never see it."""
+        return tuple(credential.secret.name(place) for place, credential in enumerate(self.credentials))
 
     def model_for(self, asked: str | None) -> str | None:
         """What to rewrite the request's model to; None: leave it as it is."""

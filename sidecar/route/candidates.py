@@ -6,7 +6,8 @@ Rules:   max_concurrency counts what is in flight over all endpoints of the serv
          Ejection never leaves a route with nothing to try: when nobody is in rotation, the endpoint that is
          due back first stands in (last_resort, due_first). An adaptive limit sends requests elsewhere, so where
          there is no elsewhere it gives way in the same manner. Nothing lifts max_concurrency.
-Limits:  neither class keeps state of a request: one picker a service and one Candidates a route serve all.
+         A service that is closed, that is, which said that it wants nothing for a time, is never asked.
+Limits:  one picker a service serves all requests; Candidates is a request's view of those of its route.
 Errors:  none.
 """
 
@@ -17,17 +18,32 @@ from math import inf
 from random import Random
 from typing import Generic
 
-from sidecar.policy.snapshot import Route, Service
+from sidecar.policy.snapshot import Service
+from sidecar.route.ask import ANYTHING, Ask
 from sidecar.route.pick import E, RoundRobin, least_request
 from sidecar.terms import EndpointKey, Skipped
+
+Closed = Callable[[str | None, float], Skipped | None]
+
+
+def never_closed(model: str | None, now: float) -> Skipped | None:
+    return None
 
 
 class ServicePicker(Generic[E]):
     """Picks within one service; kept as long as the service is, for round robin's turn."""
 
-    __slots__ = ("_endpoints", "_limit", "_rng", "_turn", "service", "waiting")
+    __slots__ = ("_closed", "_endpoints", "_limit", "_rng", "_turn", "service", "waiting")
 
-    def __init__(self, service: Service, endpoints: Callable[[], Sequence[E]], rng: Random) -> None:
+    def __init__(
+        self,
+        service: Service,
+        endpoints: Callable[[], Sequence[E]],
+        rng: Random,
+        closed: Closed = never_closed,
+    ) -> None:
+        """`closed`: why nothing may be sent for this model now, if so."""
+        self._closed = closed
         self.service = service
         self._endpoints = endpoints
         self._rng = rng
@@ -35,17 +51,19 @@ class ServicePicker(Generic[E]):
         self._turn = RoundRobin() if service.load_balancing == "round_robin" else None
         self.waiting = 0  # requests in its line, as whoever keeps it says
 
-    def pick(self, avoid: Collection[EndpointKey], now: float) -> E | Skipped:
+    def pick(self, avoid: Collection[EndpointKey], now: float, ask: Ask = ANYTHING) -> E | Skipped:
         """An endpoint in rotation that is not among those to avoid; nobody overtakes those who wait."""
-        return Skipped("overloaded", now) if self.waiting else self.pick_in_turn(avoid, now)
+        return Skipped("overloaded", now) if self.waiting else self.pick_in_turn(avoid, now, ask)
 
     def may_wait(self) -> float | None:
         """How long a request may stand in the service's line; None: there is none, or it is full."""
         queue = self.service.queue
         return None if queue is None or self.waiting >= queue.max_requests else queue.timeout
 
-    def pick_in_turn(self, avoid: Collection[EndpointKey], now: float) -> E | Skipped:
+    def pick_in_turn(self, avoid: Collection[EndpointKey], now: float, ask: Ask = ANYTHING) -> E | Skipped:
         """The same for a request whose turn it is in the line."""
+        if (skipped := self._closed(ask.model, now)) is not None:
+            return skipped
         endpoints = self._endpoints()
         usable = [e for e in endpoints if e.available(now) and e.key not in avoid]
         if not usable or self._full(endpoints):
@@ -54,17 +72,19 @@ class ServicePicker(Generic[E]):
             return self._turn.pick(usable)
         return least_request(usable, self._rng, now)
 
-    def usable(self, now: float) -> bool:
+    def usable(self, now: float, ask: Ask = ANYTHING) -> bool:
         """Whether pick would find an endpoint; takes nobody's turn."""
+        if self._closed(ask.model, now) is not None:
+            return False
         endpoints = self._endpoints()
         return not self._full(endpoints) and any(e.available(now) for e in endpoints)
 
-    def due_first(self, avoid: Collection[EndpointKey], now: float) -> E | None:
-        """The endpoint due back first, in rotation or not."""
+    def due_first(self, avoid: Collection[EndpointKey], now: float, ask: Ask = ANYTHING) -> E | None:
+        """The endpoint due back first, in rotation or not; none that wants to be left alone."""
         endpoints = self._endpoints()
-        if self._full(endpoints):
+        if self._full(endpoints) or self._closed(ask.model, now) is not None:
             return None
-        allowed = [e for e in endpoints if e.key not in avoid]
+        allowed = [e for e in endpoints if e.key not in avoid and not e.cooling(now)]
         return min(allowed, key=lambda e: e.due_back(now), default=None)
 
     def _full(self, endpoints: Sequence[E]) -> bool:
@@ -75,41 +95,44 @@ class ServicePicker(Generic[E]):
             return Skipped("no_endpoint", inf)
         if self._full(endpoints) or any(e.overloaded(now) for e in endpoints if e.key not in avoid):
             return Skipped("overloaded", now)
-        return Skipped(
-            "unhealthy", min((e.due_back(now) for e in endpoints if e.key not in avoid), default=inf)
-        )
+        due_back = min((e.due_back(now) for e in endpoints if e.key not in avoid), default=inf)
+        cooling = all(e.cooling(now) for e in endpoints)
+        return Skipped("cooling" if cooling else "unhealthy", due_back)
 
 
 class Candidates(Generic[E]):
-    """The services of one route by rank: 0 is the primary, the rest are fallbacks. A Chooser of sidecar.attempt."""
+    """The services of a route by rank, for one request: 0 is the primary. A Chooser of sidecar.attempt."""
 
-    __slots__ = ("_pickers", "count", "route")
+    __slots__ = ("_ask", "_pickers", "count")
 
-    def __init__(self, route: Route, pickers: Sequence[ServicePicker[E]]) -> None:
-        self.route = route
+    def __init__(self, pickers: Sequence[ServicePicker[E]], ask: Ask = ANYTHING) -> None:
         self.count = len(pickers)
-        self._pickers = tuple(pickers)
+        self._pickers = pickers
+        self._ask = ask
 
     def service_name(self, rank: int) -> str:
         return self._pickers[rank].service.name
 
     def pick(self, rank: int, avoid: Collection[EndpointKey], now: float) -> E | Skipped:
-        return self._pickers[rank].pick(avoid, now)
+        return self._pickers[rank].pick(avoid, now, self._ask)
 
     def pick_in_turn(self, rank: int, avoid: Collection[EndpointKey], now: float) -> E | Skipped:
-        return self._pickers[rank].pick_in_turn(avoid, now)
+        return self._pickers[rank].pick_in_turn(avoid, now, self._ask)
 
     def may_wait(self, rank: int) -> float | None:
         return self._pickers[rank].may_wait()
 
+    def has_other_keys(self, rank: int) -> bool:
+        return len(self._pickers[rank].service.credentials) > 1
+
     def usable(self, rank: int, now: float) -> bool:
-        return self._pickers[rank].usable(now)
+        return self._pickers[rank].usable(now, self._ask)
 
     def due_first(self, rank: int, avoid: Collection[EndpointKey], now: float) -> E | None:
-        return self._pickers[rank].due_first(avoid, now)
+        return self._pickers[rank].due_first(avoid, now, self._ask)
 
     def last_resort(self, now: float) -> tuple[int, E] | None:
         """Over all services, the endpoint due back first; of equals the one of the better rank."""
-        firsts = ((rank, picker.due_first((), now)) for rank, picker in enumerate(self._pickers))
+        firsts = ((rank, self.due_first(rank, (), now)) for rank in range(self.count))
         found = [(rank, endpoint) for rank, endpoint in firsts if endpoint is not None]
         return min(found, key=lambda place: place[1].due_back(now), default=None)

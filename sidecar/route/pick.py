@@ -36,6 +36,9 @@ class Endpoint(Protocol):
     def due_back(self, now: float) -> float:
         """When it may be picked again: now if it is in rotation, inf if no time is set."""
 
+    def cooling(self, now: float) -> bool:
+        """Whether it has asked to be left alone until it is due back."""
+
     def overloaded(self, now: float) -> bool:
         """Whether only its own limit keeps it from being picked now."""
 

@@ -18,6 +18,8 @@ from sidecar.health.events import (
     Probation,
     ProbeChanged,
     Returned,
+    ScopeCooled,
+    ScopeReturned,
     ServiceRecovered,
     ServiceUnavailable,
 )
@@ -50,6 +52,11 @@ class Changes:
                 return "service_unavailable", {"service": service, "reason": reason}
             case ServiceRecovered(service=service):
                 return "service_recovered", {"service": service}
+            case ScopeCooled():
+                until = self._clock.at(event.until)
+                return "scope_cooled", {**_scope(event), "reason": event.reason, "until": until}
+            case ScopeReturned():
+                return "scope_returned", _scope(event)
             case _:
                 name, fields = self._describe_endpoint(event)
                 return name, {"service": event.key.service, "endpoint": event.key.address, **fields}
@@ -79,3 +86,7 @@ class Changes:
                 return "endpoint_removed", {}
             case other:
                 assert_never(other)
+
+
+def _scope(event: ScopeCooled | ScopeReturned) -> Fields:
+    return {"service": event.service, "scope": event.scope, "name": event.name}

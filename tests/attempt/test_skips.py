@@ -40,8 +40,24 @@ def test_only_an_unhealthy_service_is_ever_due() -> None:
         ("unhealthy", FailureKind.UNHEALTHY),
         ("overloaded", FailureKind.OVERLOADED),
         ("no_endpoint", FailureKind.CONNECT_FAILURE),
+        ("cooling", FailureKind.OVERLOADED),
+        ("rate_limited", FailureKind.RATE_LIMITED),
     ],
 )
 def test_the_app_is_told_why_there_is_nobody(reason: str, kind: FailureKind) -> None:
     """Busy and broken are not the same to whoever reads the error."""
-    assert nobody(Skipped(reason, inf)).kind is kind
+    assert nobody([Skipped(reason, inf)], 0.0).kind is kind
+
+
+def test_where_all_want_to_be_left_alone_the_app_is_told_when_the_first_is_back() -> None:
+    """It would be refused until then."""
+    told = nobody([Skipped("cooling", 9.0), Skipped("rate_limited", 5.0)], 2.0)
+    assert (told.kind, told.retry_after) == (FailureKind.OVERLOADED, 3.0)
+    told = nobody([Skipped("rate_limited", 9.0), Skipped("rate_limited", 5.0)], 2.0)
+    assert (told.kind, told.retry_after) == (FailureKind.RATE_LIMITED, 3.0)
+
+
+def test_where_one_of_them_is_merely_out_nobody_promises_anything() -> None:
+    """An ejection says nothing about when a request would succeed."""
+    told = nobody([Skipped("unhealthy", 9.0), Skipped("cooling", 5.0)], 2.0)
+    assert (told.kind, told.retry_after) == (FailureKind.UNHEALTHY, None)

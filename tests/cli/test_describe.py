@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from llmsidecar.v1 import health_pb2
 
 from sidecar.cli.describe import endpoint_row, event_line, event_words, short_time
@@ -84,6 +85,20 @@ WORDS = [
     ),
     (event(1, "endpoint_added", service="s", endpoint="e:1"), "s e:1"),
     (event(1, "endpoint_removed", service="s", endpoint="e:1"), "s e:1"),
+    (
+        event(
+            1,
+            "scope_cooled",
+            service="s",
+            scope="credential",
+            name="env KEY",
+            reason="auth",
+            until=Timestamp(seconds=60),
+            enforced=True,
+        ),
+        "s: credential env KEY is left alone until 00:01:00.000: auth",
+    ),
+    (event(1, "scope_returned", service="s", scope="model", name="m"), "s: model m may be used again"),
     (
         event(
             1,

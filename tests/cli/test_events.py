@@ -25,7 +25,7 @@ def test_json_is_one_object_a_line(daemon: Daemon) -> None:
     daemon.scripts = [Script([event(10, "snapshot"), recovered(11)])]
     objects = [json.loads(line) for line in sidecar("events", "--json", "--count", "2").lines]
     assert [(o["type"], o["sequence"]) for o in objects] == [("snapshot", 10), ("service_recovered", 11)]
-    assert objects[0]["snapshot"] == {"endpoints": [], "policy_generation": 0}
+    assert objects[0]["snapshot"] == {"endpoints": [], "policy_generation": 0, "cooling": []}
 
 
 def test_a_lost_connection_is_told_on_stderr_and_resumed(daemon: Daemon) -> None:

@@ -188,7 +188,7 @@ def _plan(snapshot: Snapshot, ledger: Ledger, failure: Failure, now: float) -> l
     def picker(name: str) -> ServicePicker[EndpointHealth]:
         return ServicePicker(snapshot.services[name], lambda: ledger.endpoints(name), rng)
 
-    chooser = Candidates(route, [picker(name) for name in route.services])
+    chooser = Candidates([picker(name) for name in route.services])
     plan = Plan(route, chooser, RetryBudget(route.retry_budget), rng, now)
     command: object = plan.begin(now)
     happened: list[tuple[str, str]] = []

@@ -20,29 +20,29 @@ def group_of(names: str, service: Service | None = None) -> Group:
 def test_a_change_is_told_exactly_once() -> None:
     """An alert that repeats itself is switched off by its reader."""
     group = group_of("ab")
-    assert group.change() == []
+    assert group.change(0.0) == []
     for endpoint in group.listed:
         endpoint.put_on_probation(1.0)
-    assert group.change() == [ServiceUnavailable(SERVICE, "probation")]
-    assert group.change() == []
+    assert group.change(0.0) == [ServiceUnavailable(SERVICE, "probation")]
+    assert group.change(0.0) == []
     group.listed[0].bring_back("probation_passed", 2.0, ramp=False)
-    assert group.change() == [ServiceRecovered(SERVICE)]
-    assert group.change() == []
+    assert group.change(0.0) == [ServiceRecovered(SERVICE)]
+    assert group.change(0.0) == []
 
 
 def test_a_service_is_available_while_one_endpoint_is_in_rotation() -> None:
     """One is enough to serve."""
     group = group_of("ab")
     group.listed[0].put_on_probation(1.0)
-    assert group.available
-    assert group.change() == []
+    assert group.available(0.0)
+    assert group.change(0.0) == []
 
 
 def test_a_service_that_never_had_an_endpoint_is_not_judged() -> None:
     """Its name is still being resolved."""
     group = group_of("")
-    assert not group.available
-    assert group.change() == []
+    assert not group.available(0.0)
+    assert group.change(0.0) == []
 
 
 def test_an_endpoint_does_not_count_against_itself() -> None:

@@ -61,7 +61,7 @@ def test_each_state_has_its_reason_and_its_end() -> None:
     it = endpoint()
     it.put_on_probation(2.0)
     it.probe.healthy, it.probe.reason = False, "timeout"
-    it.cooling = Absence("retry_after", 20.0, enforced=True)
+    it.cooled = Absence("retry_after", 20.0, enforced=True)
     it.eject(Absence("probation_failed", 9.0, enforced=True), 3.0)
 
     def shown(now: float) -> tuple[str, str, float | None, float, bool]:
@@ -72,7 +72,7 @@ def test_each_state_has_its_reason_and_its_end() -> None:
     assert shown(4.0) == ("ejected", "probation_failed", 9.0, 3.0, False)
     it.put_on_probation(9.0)
     assert shown(9.0) == ("cooling", "retry_after", 20.0, 9.0, False)
-    it.cooling = None
+    it.cooled = None
     assert shown(20.0) == ("probe_failed", "timeout", None, 20.0, False)
     it.probe.reset()
     assert shown(30.0) == ("probation", "ejection_ended", None, 30.0, True)

@@ -19,9 +19,13 @@ class Spot:
     weight: float = 1.0
     thinned: bool = False  # back, but not for this request: probation or ramp
     limited: bool = False  # at its own limit
+    asks_for_rest: bool = False  # the reason of `until`
 
     def available(self, now: float) -> bool:
         return self.until <= now and not self.thinned and not self.limited
+
+    def cooling(self, now: float) -> bool:
+        return self.asks_for_rest and self.until > now
 
     def overloaded(self, now: float) -> bool:
         return self.until <= now and self.limited
@@ -70,4 +74,4 @@ def candidates(
         for name in route.services
     ]
     pickers = [ServicePicker(one, giving(endpoints[one.name]), rng) for one in services]
-    return Candidates(route, pickers)
+    return Candidates(pickers)

@@ -166,7 +166,7 @@ def test_the_ledgers_endpoints_are_what_a_route_picks_from_and_a_plan_asks_for()
     ledger = Ledger(Random(1))
     ledger.configure({"own": own}, 0.0)
     of_own = ServicePicker(own, lambda: ledger.endpoints("own"), Random(1))
-    chooser: Chooser[EndpointHealth] = Candidates(Route("r", ("own",)), [of_own])
+    chooser: Chooser[EndpointHealth] = Candidates([of_own])
     first, second = ledger.endpoints("own")
     ledger.eject(first.key, 60.0, 0.0)
     assert chooser.pick(0, (), 0.0) is second

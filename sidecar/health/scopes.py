@@ -1,0 +1,149 @@
+"""Scopes wider or narrower than an endpoint: the key that a service was asked with, a model of it, all of it.
+
+In:      failures of attempts, with the key and the model that were sent; successes; `now`.
+Out:     what is cooling, until when and why. A scope that is cooling is not asked.
+Units:   monotonic seconds.
+Rules:   - credential, of keys that the sidecar supplies: refused (401, 403) or without credit (402, a 429 that says so)
+           for a minute, twice as long each time, at most ten; a 429 for its Retry-After, or else for a second that
+           doubles up to a minute. An answer that succeeds with it forgets the past.
+         - model: a 404 that says the model is not there, for a minute.
+         - service: a 529 or an event that says the same for its Retry-After, or else for 5 seconds that double up to
+           a minute; any success forgets the past.
+         No wish is granted beyond `max_ejection_time`. One that moves the end by less than a second changes nothing.
+Limits:  MOST models a service; the one that is back first makes room.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sidecar.failure import Failure, FailureKind
+
+MINUTE = 60.0
+MOST = 100
+LEAST_EXTENSION = 1.0
+
+
+class Scope(NamedTuple):
+    kind: str  # credential, model, service
+    name: str  # of the key (its source, never its value), of the model, of the service
+
+
+class Blame(NamedTuple):
+    """What a failure says about a scope; `first` and `longest` are seconds, for one that names no time itself."""
+
+    scope: Scope
+    reason: str  # auth, no_credit, rate_limited, model_not_found, overloaded
+    first: float
+    longest: float
+    asked: float | None
+
+
+class Cooling(NamedTuple):
+    reason: str
+    until: float
+
+
+def blame_of(failure: Failure, service: str, credential: str | None, model: str | None) -> Blame | None:
+    """The scope that a failure is about; None: the endpoint, or nobody. `credential`: the sidecar's own key, if any."""
+    if failure.kind is FailureKind.MODEL_NOT_FOUND and model is not None:
+        return Blame(Scope("model", model), "model_not_found", MINUTE, MINUTE, None)
+    if failure.service_wide or failure.status == 529:
+        return Blame(Scope("service", service), "overloaded", 5.0, MINUTE, failure.retry_after)
+    if credential is None:
+        return None
+    key = Scope("credential", credential)
+    if failure.kind is FailureKind.AUTH:
+        reason = "no_credit" if failure.status in (402, 429) else "auth"
+        return Blame(key, reason, MINUTE, 10 * MINUTE, None)
+    if failure.kind is FailureKind.STATUS and failure.status == 429:
+        return Blame(key, "rate_limited", 1.0, MINUTE, failure.retry_after)
+    return None
+
+
+class Scopes:
+    """Those of one service."""
+
+    __slots__ = ("_cooling", "_strikes", "keys")
+
+    def __init__(self) -> None:
+        self.keys: tuple[Scope, ...] = ()  # of the present policy
+        self._cooling: dict[Scope, Cooling] = {}
+        self._strikes: dict[Scope, int] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to forget or to ask about."""
+        return bool(self._cooling or self._strikes)
+
+    def cool(self, blame: Blame, longest: float, now: float) -> Cooling | None:
+        """None: it is cooling for about as long already."""
+        scope = blame.scope
+        strikes = self._strikes.get(scope, 0)
+        length = blame.asked or min(blame.first * 2.0**strikes, blame.longest)
+        present = self._cooling.get(scope)
+        cooling = Cooling(blame.reason, now + min(length, longest))
+        if present is not None and cooling.until < present.until + LEAST_EXTENSION:
+            return None
+        if scope.kind == "model":
+            self._make_room()
+        elif present is None:  # requests that failed together are one strike
+            self._strikes[scope] = min(strikes + 1, 10)
+        self._cooling[scope] = cooling
+        return cooling
+
+    def succeeded(self, credential: str | None) -> None:
+        """An attempt with this key ended well."""
+        for scope in [s for s in self._strikes if s.kind == "service" or s.name == credential]:
+            del self._strikes[scope]
+
+    def cooling(self, scope: Scope, now: float) -> Cooling | None:
+        found = self._cooling.get(scope)
+        return found if found is not None and found.until > now else None
+
+    def closed(self, service: str, model: str | None, now: float) -> Cooling | None:
+        """Why nothing may be sent to the service for this model, and until when."""
+        if not self._cooling:
+            return None
+        whole = self.cooling(Scope("service", service), now)
+        if whole is not None:
+            return whole
+        if model is not None and (missing := self.cooling(Scope("model", model), now)) is not None:
+            return missing
+        return self.all_keys(now)
+
+    def all_keys(self, now: float) -> Cooling | None:
+        """The key that is back first, if all are cooling."""
+        found = [self.cooling(key, now) for key in self.keys]
+        cooling = [one for one in found if one is not None]
+        if not found or len(cooling) < len(found):
+            return None
+        return min(cooling, key=lambda one: one.until)
+
+    def forget(self, scope: Scope) -> bool:
+        """It is new again; returns whether it was cooling."""
+        self._strikes.pop(scope, None)
+        return self._cooling.pop(scope, None) is not None
+
+    def over(self, now: float) -> list[Scope]:
+        """Those whose time has come; they cool no more."""
+        ended = [scope for scope, cooling in self._cooling.items() if cooling.until <= now]
+        for scope in ended:
+            del self._cooling[scope]
+        return ended
+
+    def adopt(self, keys: tuple[Scope, ...], same: frozenset[Scope]) -> list[Scope]:
+        """Another policy has these keys, some the same as before; returns what was cooling and is not any more."""
+        self.keys = keys
+        gone = [s for s in {*self._cooling, *self._strikes} if s.kind == "credential" and s not in same]
+        return sorted(scope for scope in gone if self.forget(scope))
+
+    def items(self) -> list[tuple[Scope, Cooling]]:
+        return list(self._cooling.items())
+
+    def deadline(self) -> float | None:
+        return min((cooling.until for cooling in self._cooling.values()), default=None)
+
+    def _make_room(self) -> None:
+        models = [scope for scope in self._cooling if scope.kind == "model"]
+        if len(models) >= MOST:
+            del self._cooling[min(models, key=lambda scope: self._cooling[scope].until)]

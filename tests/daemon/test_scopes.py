@@ -1,0 +1,215 @@
+"""Keys, models and services that want to be left alone, on the real daemon: nobody is asked in vain twice."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from sidecar.daemon import Daemon
+
+from .llm import CHAT, Answer, Llm, Received, json_answer
+from .loop import run
+from .sidecar import Reply, ask, chat, config, service, sidecar
+from .waiting import until
+
+KEYS = {"credentials": [{"bearer": {"literal": "one"}}, {"bearer": {"literal": "two"}}]}
+
+
+def by_key(**answers: Answer) -> Answer:
+    """What a vendor says to each key."""
+
+    async def answer(received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answers[key_of(received)](received, reader, writer)
+
+    return answer
+
+
+def key_of(received: Received) -> str:
+    return received.get("authorization")[0].removeprefix("Bearer ")
+
+
+def refusal(status: int, code: str = "", **fields: str) -> Answer:
+    extra = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
+    return json_answer({"error": {"message": "no", "code": code}}, status, extra)
+
+
+GOOD = json_answer(CHAT)
+
+
+async def served(daemon: Daemon) -> Reply:
+    return await ask(daemon, chat(stream=False))
+
+
+def test_keys_are_used_in_turn() -> None:
+    """Each of them has its own quota."""
+
+    async def test() -> None:
+        async with Llm(GOOD) as llm, sidecar(config(service("a", llm, **KEYS))) as daemon:
+            for _ in range(4):
+                assert (await served(daemon)).status == 200
+            assert [key_of(received) for received in llm.received] == ["one", "two", "one", "two"]
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    "no",
+    [
+        refusal(401),
+        refusal(402),
+        refusal(403),
+        refusal(429),
+        refusal(429, retry_after="30"),
+        refusal(429, "insufficient_quota"),
+    ],
+    ids=["401", "402", "403", "429", "429_with_a_time", "no_quota"],
+)
+def test_a_key_that_is_refused_is_replaced_at_once_and_left_alone(no: Answer) -> None:
+    """The app's request is answered by the same service, with the other key; the next ones do not try the first."""
+
+    async def test() -> None:
+        async with Llm(by_key(one=no, two=GOOD)) as llm, sidecar(config(service("a", llm, **KEYS))) as daemon:
+            reply = await served(daemon)
+            assert (reply.status, reply.fields["x-sidecar-attempts"]) == (200, "2")
+            for _ in range(3):
+                assert (await served(daemon)).fields["x-sidecar-attempts"] == "1"
+            assert [key_of(received) for received in llm.received] == ["one", "two", "two", "two", "two"]
+            assert {status.state for status in daemon._statuses()} == {"available"}
+
+    run(test())
+
+
+def test_with_every_key_at_its_limit_the_next_service_is_asked_without_a_try() -> None:
+    async def test() -> None:
+        no = refusal(429, retry_after="30")
+        async with Llm(no) as vendor, Llm(GOOD) as other:
+            written = config(service("a", vendor, **KEYS), service("b", other))
+            async with sidecar(written) as daemon:
+                assert (await served(daemon)).fields["x-sidecar-attempts"] == "3"
+                reply = await served(daemon)
+                assert (reply.fields["x-sidecar-service"], reply.fields["x-sidecar-attempts"]) == ("b", "1")
+                assert len(vendor.received) == 2
+
+    run(test())
+
+
+def test_a_chain_that_cools_fails_fast_with_the_earliest_time() -> None:
+    """The app is told when it makes sense to come back, and no vendor is asked in vain."""
+
+    async def test() -> None:
+        one = {"credential": {"bearer": {"literal": "one"}}}
+        async with Llm(refusal(429, retry_after="40")) as a, Llm(refusal(429, retry_after="20")) as b:
+            async with sidecar(config(service("a", a, **one), service("b", b, **one))) as daemon:
+                assert (await served(daemon)).status == 429  # the vendor's own
+                reply = await served(daemon)
+                assert (reply.status, reply.json["error"]["code"]) == (429, "rate_limited")
+                assert 18 <= int(reply.fields["retry-after"]) <= 20
+                assert 18_000 <= int(reply.fields["retry-after-ms"]) <= 20_000
+                assert reply.fields["x-sidecar-attempts"] == "0"
+                assert (len(a.received), len(b.received)) == (1, 1)
+
+    run(test())
+
+
+def test_a_service_that_is_overloaded_as_a_whole_is_left_alone() -> None:
+    """529 is about the vendor, not about one address of it."""
+
+    async def test() -> None:
+        async with Llm(refusal(529, retry_after="30")) as a, Llm(GOOD) as b:
+            written = config(service("a", a), service("b", b))
+            async with sidecar(written) as daemon:
+                for _ in range(3):
+                    assert (await served(daemon)).fields["x-sidecar-service"] == "b"
+                assert len(a.received) == 1
+
+    run(test())
+
+
+def test_an_endpoint_that_asks_for_rest_is_not_tried_even_where_nothing_else_is() -> None:
+    """It has said itself that a try would be in vain; an ejection has not."""
+
+    async def test() -> None:
+        async with Llm(refusal(503, retry_after="30")) as a, sidecar(config(service("a", a))) as daemon:
+            assert (await served(daemon)).status == 503
+            reply = await served(daemon)
+            assert (reply.status, reply.json["error"]["code"]) == (503, "overloaded")
+            assert 28 <= int(reply.fields["retry-after"]) <= 30
+            assert len(a.received) == 1
+
+    run(test())
+
+
+def test_a_model_that_is_not_there_is_not_asked_for_again() -> None:
+    """Where the route may go on after a 404; other models still go to the service."""
+
+    async def test() -> None:
+        missing = json_answer(
+            {"error": {"message": "The model `x` does not exist.", "code": "model_not_found"}}, 404
+        )
+
+        async def by_model(
+            received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            await (missing if received.json["model"] == "x" else GOOD)(received, reader, writer)
+
+        async with Llm(by_model) as a, Llm(GOOD) as b:
+            written = config(service("a", a), service("b", b), route={"fallback_on": ["404", "unhealthy"]})
+            async with sidecar(written) as daemon:
+                for _ in range(3):
+                    reply = await ask(daemon, chat(stream=False, model="x"))
+                    assert reply.fields["x-sidecar-service"] == "b"
+                assert len(a.received) == 1
+                assert (await ask(daemon, chat(stream=False, model="y"))).fields["x-sidecar-service"] == "a"
+
+    run(test())
+
+
+def test_a_path_that_is_not_there_says_nothing_about_a_model() -> None:
+    async def test() -> None:
+        nowhere = json_answer({"detail": "Not Found"}, 404)
+        async with Llm(nowhere, GOOD) as a, Llm(GOOD) as b:
+            written = config(service("a", a), service("b", b), route={"fallback_on": ["404", "unhealthy"]})
+            async with sidecar(written) as daemon:
+                assert (await served(daemon)).fields["x-sidecar-service"] == "b"
+                assert (await served(daemon)).fields["x-sidecar-service"] == "a"
+
+    run(test())
+
+
+def test_a_key_file_with_a_new_value_is_a_new_key(tmp_path: Path) -> None:
+    """Whoever replaces a key that was refused does not have to wait until it would have been tried again."""
+
+    async def test() -> None:
+        file = tmp_path / "key"
+        file.write_text("old")
+        written = {"credential": {"bearer": {"file": str(file)}}}
+        async with Llm(by_key(old=refusal(401), new=GOOD)) as llm:
+            async with sidecar(config(service("a", llm, **written))) as daemon:
+                assert (await served(daemon)).status == 401
+                assert (await served(daemon)).fields["x-sidecar-attempts"] == "0"
+                file.write_text("new")
+                replies: list[Reply] = []
+
+                async def ask_again() -> None:
+                    while not replies or replies[-1].status != 200:
+                        replies.append(await served(daemon))
+
+                await asyncio.wait_for(ask_again(), 10)
+                assert key_of(llm.received[-1]) == "new"
+
+    run(test())
+
+
+def test_after_its_time_a_key_is_used_again() -> None:
+    async def test() -> None:
+        one = {"credential": {"bearer": {"literal": "one"}}}
+        async with Llm(refusal(429, retry_after_ms="200"), GOOD) as llm:
+            async with sidecar(config(service("a", llm, **one))) as daemon:
+                assert (await served(daemon)).status == 429
+                assert not daemon._ledger.service_available("a", 0.0)
+                await until(lambda: not daemon._ledger.cooling())
+                assert (await served(daemon)).status == 200
+
+    run(test())
