@@ -78,7 +78,7 @@ class Daemon:
         self._loop = loop = asyncio.get_running_loop()
         rng = Random(os.urandom(16))
         self._ledger = Ledger(rng)
-        self._hub = EventHub(self._ledger.statuses)
+        self._hub = EventHub(self._ledger.statuses, cooling=self._ledger.cooling)
         self._instruments = Instruments(
             self._settings,
             loop,
@@ -94,7 +94,8 @@ class Daemon:
             request_finished=self._instruments.request_finished,
             attempt_finished=self._hub.attempt_finished,
             health_events=self._health_events,
-            sample_ratio=self._settings.sample_ratio,
+            sample_ratio=self._instruments.sampler.ratio,
+            app_samples=self._instruments.sampler.asks_app,
         )
         self._in_force = InForce(self._shared, self._health_events)
         self._side = AppSide(self._shared, self._settings.limits, self._in_force.runtime)

@@ -27,6 +27,7 @@ from sidecar.telemetry.lines import Lines
 from sidecar.telemetry.loop_lag import LoopLag
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.output import Output
+from sidecar.telemetry.sampling import Sampler, sampler
 from sidecar.telemetry.walltime import WallTime
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ class Instruments:
             self._sinks += [self._metrics.request_finished, self._series.request_finished]
             told.append(self._recent.add)
         self.changes = Changes(self._wall_time, told)
+        self.sampler: Sampler = sampler(
+            settings.sample_ratio, os.environ, written=settings.sample_ratio_is_written
+        )
         self._open_tracing()
 
     def request_finished(self, record: RequestRecord) -> None:
@@ -156,13 +160,17 @@ class Instruments:
     def _open_tracing(self) -> None:
         where = otlp.destination(self._settings.otlp_endpoint, os.environ)
         if not isinstance(where, otlp.Destination):
+            if where.wanted:
+                self.changes.state("traces_off", reason=where.why)
             return
+        if self.sampler.ignored:
+            self.changes.state("sampler_ignored", reason=self.sampler.ignored)
         from sidecar.telemetry.tracing import Tracing
 
         self._tracing = Tracing(
             where,
             version=__version__,
-            sample_ratio=self._settings.sample_ratio,
+            sample_ratio=self.sampler.ratio,
             loop=self._loop,
             report=lambda event, why: self.changes.state(event, reason=why),
         )

@@ -151,7 +151,8 @@ class Listener:
             f"{rng.getrandbits(64):016x}", trace_id, rng.getrandbits(64) or 1, monotonic(), wall_ns()
         )
         if parent is not None:
-            record.parent_span_id, record.sampled = parent[1], parent[2]
+            record.parent_span_id = parent[1]
+            record.sampled = parent[2] if self._side.shared.app_samples else None
         if head is not None:
             record.method, record.path = head.method, head.path
             if parent is not None and (state := head.get(b"tracestate")) is not None and len(state) <= 512:

@@ -1,14 +1,16 @@
-"""Where traces go: the config file's word, else the environment variables of OpenTelemetry.
+"""Where traces go, and over what: the config file's word, else the environment variables of OpenTelemetry.
 
 In:      `telemetry.otlp_endpoint` and the environment.
-Out:     a Destination, or why there is none; an exporter of the SDK for it.
-Note:    opentelemetry (with grpc some 20 MiB and 0.3 s) is imported by `open_exporter` and not before.
-Source:  OpenTelemetry specification, SDK environment variables and OTLP exporter. Headers, timeout,
-         compression and certificates are read by the SDK's exporter itself.
+Out:     a Destination, or why there is none; an exporter for it.
+Note:    opentelemetry (with grpc some 20 MiB and 0.3 s) is imported by `open_exporter` and not before. Over gRPC
+         the SDK's exporter does the work and reads headers, timeout, compression and certificates itself; over
+         HTTP ours does (otlp_http), for the SDK's would bring `requests` along.
+Source:  OpenTelemetry specification, SDK environment variables and OTLP exporter.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,16 +20,20 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
 SERVICE_NAME = "llm-ha-sidecar"
+GRPC, HTTP = "grpc", "http/protobuf"
+_TRACES_PATH = "/v1/traces"
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
     endpoint: str
+    protocol: str = GRPC
 
 
 @dataclass(frozen=True, slots=True)
 class Off:
     why: str
+    wanted: bool = False  # somebody asked for traces, in words that are not understood
 
 
 def destination(configured: str, environ: Mapping[str, str]) -> Destination | Off:
@@ -36,20 +42,26 @@ def destination(configured: str, environ: Mapping[str, str]) -> Destination | Of
         return Off("OTEL_SDK_DISABLED is true")
     exporters = [name.strip() for name in environ.get("OTEL_TRACES_EXPORTER", "otlp").split(",")]
     if "otlp" not in exporters and exporters != [""]:
-        return Off(f"OTEL_TRACES_EXPORTER is {','.join(exporters)}")
-    if configured:
-        return Destination(configured)
-    endpoint = _first(environ, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    if not endpoint:
+        told = f"OTEL_TRACES_EXPORTER is {','.join(exporters)}"
+        return Off(told) if exporters == ["none"] else Off(f"{told}; expected otlp or none", wanted=True)
+    own = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "").strip()
+    base = configured or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
+    if not (base or own):
         return Off("no OTLP endpoint is configured")
-    protocol = _first(environ, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-    if protocol not in ("", "grpc"):
-        return Off(f"the OTLP protocol is {protocol}; only grpc is spoken here")
-    return Destination(endpoint)
+    protocol = first(environ, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL") or GRPC
+    if protocol not in (GRPC, HTTP):
+        return Off(f"the OTLP protocol is {protocol}; expected {GRPC} or {HTTP}", wanted=True)
+    if own and not configured:
+        return Destination(own, protocol)
+    return Destination(_with_path(base) if protocol == HTTP else base, protocol)
 
 
 def open_exporter(where: Destination) -> SpanExporter:
-    """Raises whatever the SDK thinks of a bad setting; it does not connect yet."""
+    """Raises whatever is the matter with a bad setting; it does not connect yet."""
+    if where.protocol == HTTP:
+        from sidecar.telemetry.otlp_http import HttpExporter, options
+
+        return HttpExporter(where.endpoint, options(os.environ))
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
     # The scheme alone decides, unless there is none: then OTEL_EXPORTER_OTLP_INSECURE does.
@@ -65,5 +77,11 @@ def resource(version: str) -> Resource:
     return Resource.create().merge(ours).merge(OTELResourceDetector().detect())
 
 
-def _first(environ: Mapping[str, str], *names: str) -> str:
+def first(environ: Mapping[str, str], *names: str) -> str:
+    """The first of these variables that says something."""
     return next((value for name in names if (value := environ.get(name, "").strip())), "")
+
+
+def _with_path(base: str) -> str:
+    """A signal's own variable is taken as it stands; what is meant for every signal is a base."""
+    return base if base.endswith(_TRACES_PATH) else base.rstrip("/") + _TRACES_PATH
