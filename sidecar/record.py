@@ -85,6 +85,7 @@ class RequestRecord:
         "parent_span_id",
         "path",
         "prompt_tokens",
+        "quota_fields",
         "request_id",
         "route",
         "sampled",
@@ -126,6 +127,7 @@ class RequestRecord:
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
         self.ended_at: float | None = None
+        self.quota_fields = ""  # header lines for the app: how its rate limits stand
 
 
 class Sink(Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from sidecar.exchange.answers import RETRY_AFTER
 from sidecar.wire.heads import RequestHead
 
 
@@ -19,6 +20,9 @@ class Refused(NamedTuple):
     status: int
     code: str
     why: str
+    retry_after: float = RETRY_AFTER  # seconds, told with 429 and 503
+    route: str = ""  # where one was found
+    quota_fields: str = ""
 
 
 class Door(Protocol):

@@ -17,6 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from sidecar.downstream.admission import Refused
+from sidecar.downstream.peer import peer_uid
 from sidecar.exchange.answers import own_response
 from sidecar.exchange.exchange import Exchange
 from sidecar.wire.dialect import Shape, shape_of
@@ -55,6 +56,7 @@ class AppConnection(asyncio.Protocol):
         "_seen",
         "_state",
         "_transport",
+        "_uid",
         "_unsent",
         "keep_alive",
     )
@@ -72,6 +74,7 @@ class AppConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._choked = False  # the app does not keep up with what is written
         self._unsent = 0  # bytes of it, when last looked at
+        self._uid: str | None = None  # not asked for yet
         self.keep_alive = True
 
     # -- asyncio.Protocol --------------------------------------------------------------------------------------
@@ -147,6 +150,12 @@ class AppConnection(asyncio.Protocol):
         """Closing without the last chunk (or before Content-Length is reached) is what tells the app."""
         self._exchange = None
         self._close()
+
+    def uid(self) -> str:
+        """Of the process at the other end of a Unix socket; `tcp` elsewhere."""
+        if self._uid is None:
+            self._uid = peer_uid(self._transport)
+        return self._uid
 
     # -- ends --------------------------------------------------------------------------------------------------
 
@@ -326,6 +335,7 @@ class AppConnection(asyncio.Protocol):
             refused.why,
             record,
             keep_alive=not leave,
+            retry_after=refused.retry_after,
         )
         record.bytes_out = len(data)
         self._transport.write(data)

@@ -15,9 +15,11 @@ from sidecar.downstream.admission import Refused, admit
 from sidecar.downstream.connection import AppConnection
 from sidecar.exchange.clocks import wall_ns
 from sidecar.exchange.exchange import Exchange
-from sidecar.exchange.runtime import Runtime, Shared
+from sidecar.exchange.quota_fields import quota_fields
+from sidecar.exchange.runtime import BYTES_PER_TOKEN, Runtime, Shared
 from sidecar.exchange.timers import DeadlineQueue
 from sidecar.policy.snapshot import Limits
+from sidecar.quota.quota import Wait, Who
 from sidecar.record import RequestRecord
 from sidecar.wire import traceparent
 from sidecar.wire.dialect import shape_of
@@ -118,7 +120,18 @@ class Listener:
         route = runtime.router.match(head.path, found.model, head.get)
         if route is None:
             return Refused(404, "no_route", "No route of the policy matches this path and model")
+        quota, taken = runtime.routes[route.name].quota, None
+        if quota is not None:
+            who = Who(found.model, head.get, app.uid)
+            answer = quota.ask(who, len(body) // BYTES_PER_TOKEN, monotonic())
+            if isinstance(answer, Wait):
+                why = "The rate limit of this route is reached"
+                fields = quota_fields(answer)
+                return Refused(429, "rate_limited", why, answer.seconds, route.name, fields)
+            taken = answer
         record = self._record(head)
+        if taken is not None:
+            record.quota_fields = quota_fields(taken)
         shape = shape_of(head.path)
         record.route = route.name
         record.shape = shape.value
@@ -127,13 +140,14 @@ class Listener:
         record.generation = runtime.generation
         record.body_bytes = len(body)
         return Exchange(
-            side.shared, runtime, runtime.routes[route.name], app, record, head, body, found, shape
+            side.shared, runtime, runtime.routes[route.name], app, record, head, body, found, shape, taken
         )
 
     def refusal_record(self, head: RequestHead | None, refused: Refused) -> RequestRecord:
         """The record of a request that never became an exchange."""
         record = self._record(head)
         record.status = refused.status
+        record.route, record.quota_fields = refused.route, refused.quota_fields
         record.generation = self._side.runtime().generation
         return record
 

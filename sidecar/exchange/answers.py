@@ -57,6 +57,8 @@ def answer_fields(record: RequestRecord, *, failed: bool) -> bytes:
     )
     if failed and retried(record):
         lines += "x-should-retry: false\r\n"
+    if record.quota_fields:
+        lines += record.quota_fields
     return lines.encode("latin-1")
 
 

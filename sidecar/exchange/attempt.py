@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sidecar.exchange.runtime import ServiceRuntime
     from sidecar.exchange.timers import DeadlineQueue
     from sidecar.health.ledger import EndpointHealth
+    from sidecar.quota.quota import Taken
     from sidecar.upstream.pool import Dial
 
 ERROR_BODY_GRACE = 1.0  # for the rest of an error's body; then it counts without it
@@ -65,6 +66,7 @@ class Attempt:
         "gate",
         "record",
         "service",
+        "taken",
     )
 
     def __init__(
@@ -76,6 +78,7 @@ class Attempt:
         key: Key | None,
     ) -> None:
         self._key = key
+        self.taken: Taken | None = None  # of the service's rate limits
         self._exchange = exchange
         self.service = service
         self.endpoint = endpoint
@@ -399,6 +402,8 @@ class Attempt:
         record.failure = failure
         judge(shared, self.endpoint, record, self._era, now, key=self._key, excused=self._excused)
         service.line.place_given_back()
+        if self.taken is not None and (failure is not None or record.dropped):
+            self.taken.settle(0, now)
         shared.attempt_finished(self._exchange.record, record)
 
     def _exactly_framed(self) -> bool:

@@ -19,7 +19,9 @@ from sidecar.exchange.gate import Terms
 from sidecar.exchange.guard import guarded
 from sidecar.exchange.relay import Relay, StreamRelay
 from sidecar.exchange.reply import App, Reply
+from sidecar.exchange.runtime import BYTES_PER_TOKEN, no_header, no_uid
 from sidecar.failure import Failure, FailureKind
+from sidecar.quota.quota import Taken, Who
 from sidecar.record import AttemptRecord, RequestRecord
 from sidecar.route.ask import Ask
 from sidecar.route.candidates import Candidates
@@ -47,6 +49,7 @@ class Exchange:
         "_attempt",
         "_body",
         "_error",
+        "_events",
         "_head",
         "_line",
         "_patience",
@@ -56,6 +59,7 @@ class Exchange:
         "_rival",
         "_route",
         "_shape",
+        "_taken",
         "_wait",
         "hedge",
         "record",
@@ -75,7 +79,9 @@ class Exchange:
         body: bytes,
         peek: Peek,
         shape: Shape,
+        taken: Taken | None = None,
     ) -> None:
+        """`taken`: what it took of the rate limits of its route."""
         self.shared = shared
         self.runtime = runtime  # the generation it began with
         self.record = record
@@ -91,6 +97,8 @@ class Exchange:
         self._rival: Attempt | None = None  # while two run: the one that began first
         self._error: Attempt | None = None  # the last one that an endpoint answered with an HTTP error
         self._wait: asyncio.TimerHandle | None = None
+        self._taken = taken
+        self._events = 0  # of the stream that answered
         self._line: Line | None = None  # that it stands in
         self._patience = _patience_of(head)
         gives_up = None if self._patience is None else record.started_at + self._patience
@@ -216,6 +224,8 @@ class Exchange:
     def attempt_ended(self, attempt: Attempt) -> None:
         """The committed answer is whole."""
         self._note_usage(attempt)
+        if attempt.taken is not None:
+            attempt.taken.settle(self._tokens_used(), monotonic())
         self._end(None)
         self._reply.finish()
 
@@ -301,6 +311,9 @@ class Exchange:
         head = service.request_bytes(self._head, target, body, trace, key)
         record.attempts.append(tried)
         self._attempt = attempt = Attempt(self, service, command.endpoint, tried, key)
+        if service.quota is not None:
+            who = Who(self._peek.model, no_header, no_uid)
+            attempt.taken = service.quota.take(who, record.body_bytes // BYTES_PER_TOKEN, now)
         attempt.begin(head, body, command.deadline, now)
 
     def _answer(self, failure: Failure) -> None:
@@ -335,6 +348,18 @@ class Exchange:
     def _note_usage(self, attempt: Attempt) -> None:
         if (reader := attempt.gate.reader) is not None:
             self.record.prompt_tokens, self.record.completion_tokens = reader.usage
+            self._events = reader.events
+
+    def _tokens_used(self) -> int:
+        """As the service counted them, else estimated: the prompt by its bytes, the answer by the events of its stream.
+
+        A request that nobody answered used none."""
+        record = self.record
+        if not 0 < record.status < 400:
+            return 0
+        prompt, completion = record.prompt_tokens, record.completion_tokens
+        estimate = record.body_bytes // BYTES_PER_TOKEN
+        return (estimate if prompt is None else prompt) + (self._events if completion is None else completion)
 
     def _forget_patience(self) -> None:
         if self._patience is not None:
@@ -349,6 +374,8 @@ class Exchange:
         record = self.record
         record.failure = failure
         record.ended_at = monotonic()
+        if self._taken is not None:
+            self._taken.settle(self._tokens_used(), record.ended_at)
         self.shared.request_finished(record)
 
 

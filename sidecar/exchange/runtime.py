@@ -22,6 +22,7 @@ from sidecar.health.events import HealthEvent
 from sidecar.health.ledger import EndpointHealth, Ledger
 from sidecar.policy.snapshot import RetryBudget as BudgetPolicy
 from sidecar.policy.snapshot import Route, Service, Snapshot
+from sidecar.quota.quota import Quota, Who
 from sidecar.record import AttemptRecord, RequestRecord
 from sidecar.route.candidates import ServicePicker
 from sidecar.route.match import Router
@@ -45,6 +46,15 @@ PROMPT_STEP = 1024
 # 8000 tokens: to compute such a prompt may alone take longer than a first-packet timeout that is meant for chat.
 LONG_PROMPT = 8000 * BYTES_PER_TOKEN
 APP_CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key"})
+
+
+def no_header(name: bytes) -> bytes | None:
+    """A service's limits tell nobody apart but models."""
+    return None
+
+
+def no_uid() -> str:
+    return ""
 
 
 @dataclass(slots=True)
@@ -85,6 +95,7 @@ class ServiceRuntime:
         "line",
         "own_credential",
         "picker",
+        "quota",
         "response",
         "service",
         "tls",
@@ -119,6 +130,7 @@ class ServiceRuntime:
             None  # the only addresses it may still use; None: whatever is listed
         )
         self.picker = ServicePicker(service, self._endpoints, rng, self.closed)
+        self.quota = Quota(service.rate_limit) if service.rate_limit else None
         self.line = Line(shared.loop, self.picker)
 
     def first_packet(self, body_bytes: int) -> DeadlineQueue[Waiter]:
@@ -148,6 +160,8 @@ class ServiceRuntime:
 
     def closed(self, model: str | None, now: float) -> Skipped | None:
         """Whether the service has asked for nothing to be sent: not at all, for this model, or with any of its keys."""
+        if self.quota is not None and (wait := self.quota.wait(Who(model, no_header, no_uid), now)) > 0.0:
+            return Skipped("rate_limited", now + wait)
         name = self.service.name
         scopes = self._ledger.scopes(name)
         if not scopes:
@@ -187,6 +201,8 @@ class ServiceRuntime:
             self.tls = old.tls
         else:
             old.close()
+        if old.quota is not None and old.quota.keeps(self.service.rate_limit):
+            self.quota = old.quota
 
     def keep_only(self, addresses: Sequence[str]) -> None:
         """Closes idle connections to endpoints that are gone."""
@@ -221,7 +237,17 @@ class ServiceRuntime:
 class RouteRuntime:
     """One route with its services in order."""
 
-    __slots__ = ("_heads", "_terms", "budget", "hedge", "hedge_budget", "pickers", "route", "services")
+    __slots__ = (
+        "_heads",
+        "_terms",
+        "budget",
+        "hedge",
+        "hedge_budget",
+        "pickers",
+        "quota",
+        "route",
+        "services",
+    )
 
     def __init__(self, shared: Shared, route: Route, services: Sequence[ServiceRuntime]) -> None:
         self.route = route
@@ -230,6 +256,7 @@ class RouteRuntime:
         self.services = tuple(services)
         self.pickers = tuple(service.picker for service in services)
         self.budget = RetryBudget(route.retry_budget)
+        self.quota = Quota(route.rate_limit) if route.rate_limit else None
         self.hedge: DeadlineQueue[Waiter] | None = None
         self.hedge_budget: RetryBudget | None = None
         if route.hedge is not None:
@@ -282,3 +309,7 @@ class Runtime:
                 new.take_over(service)
             else:
                 service.close()
+        for name, route in old.routes.items():
+            known = self.routes.get(name)
+            if known is not None and route.quota is not None and route.quota.keeps(known.route.rate_limit):
+                known.quota = route.quota

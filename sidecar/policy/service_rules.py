@@ -31,7 +31,7 @@ def check_service(service: Service, path: str, report: Report, *, hidden_ok: boo
         report.problem(f"{path}.models", "is written beside model; expected only one of them")
     check_credentials(service, path, report, hidden_ok=hidden_ok)
     check_picking(service, path, report)
-    check_rate_limits(service.rate_limit, f"{path}.rate_limit", report)
+    check_rate_limits(service.rate_limit, f"{path}.rate_limit", report, of_service=True)
     _check_headers(service, f"{path}.headers", report)
     _check_tls(service, f"{path}.tls", report)
     if service.HasField("passive_health"):

@@ -34,8 +34,10 @@ def check_picking(service: Service, path: str, report: Report) -> None:
             report.problem(where, f"{quote(known)} is no endpoint of the service{hint}")
 
 
-def check_rate_limits(limits: Sequence[RateLimit], path: str, report: Report) -> None:
-    """Those of a service or of a route."""
+def check_rate_limits(
+    limits: Sequence[RateLimit], path: str, report: Report, *, of_service: bool = False
+) -> None:
+    """Those of a service, which only tell models apart, or of a route."""
     for place, limit in enumerate(limits):
         where = f"{path}[{place}]"
         if not (limit.HasField("requests") or limit.HasField("tokens")):
@@ -43,3 +45,6 @@ def check_rate_limits(limits: Sequence[RateLimit], path: str, report: Report) ->
         for number, word in enumerate(limit.by):
             if word and (fault := syntax.rate_limit_key_fault(word)):
                 report.problem(f"{where}.by[{number}]", fault)
+            elif of_service and word not in ("", "model"):
+                told = f"{quote(word)} belongs into the rate_limit of a route; expected model"
+                report.problem(f"{where}.by[{number}]", told)

@@ -66,7 +66,7 @@ SERVICES: list[tuple[Mistake, list[str]]] = [
         [
             ".weights[10.0.0.1:80]: is 0; expected a number from 1 to 1000",
             ".weights[10.0.0.1]: '10.0.0.1' has no port; expected unix:/path or host:port",
-            ".weights[10.0.0.2:80]: '10.0.0.2:80' is no endpoint of the service; did you mean '10.0.0.1:80'?",
+            ".weights[10.0.0.2:80]: '10.0.0.2:80' is no endpoint of the service; did you mean 10.0.0.1:80?",
         ],
     ),
     (
@@ -77,6 +77,10 @@ SERVICES: list[tuple[Mistake, list[str]]] = [
             ".rate_limit[1].by[1]: 'header:' is not known; expected model, api_key, uid or header:NAME",
             ".rate_limit[1].by[2]: 'a b' is no name of a header field; expected letters, digits and hyphens",
         ],
+    ),
+    (
+        {"rate_limit": [{"requests": 1, "by": ["uid"]}]},
+        [".rate_limit[0].by[0]: 'uid' belongs into the rate_limit of a route; expected model"],
     ),
     (
         {"credential": {"bearer": {"env": "A"}}, "credentials": [{"bearer": {"env": "B"}}]},

@@ -1,0 +1,171 @@
+"""Rate limits on the real daemon: 429 with the fields that SDKs read, by consumer, settled by usage."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from sidecar.policy import load
+
+from .llm import CHAT, DONE, LAST, SSE_HEAD, Answer, Llm, chat_chunk, framed, json_answer, raw
+from .loop import run
+from .sidecar import App, Reply, ask, chat, config, post, service, sidecar
+
+GOOD = json_answer({**CHAT, "usage": {"prompt_tokens": 30, "completion_tokens": 70}})
+
+
+def limited(*limits: dict[str, Any]) -> dict[str, Any]:
+    return {"rate_limit": list(limits)}
+
+
+def test_over_the_limit_the_app_is_told_when_to_come_back() -> None:
+    async def test() -> None:
+        async with Llm(GOOD) as llm:
+            written = config(service("a", llm), route=limited({"requests": 2, "per": "1h"}))
+            async with sidecar(written) as daemon:
+                first = await ask(daemon, chat(stream=False))
+                assert first.status == 200
+                assert first.fields["x-ratelimit-limit-requests"] == "2"
+                assert first.fields["x-ratelimit-remaining-requests"] == "1"
+                assert first.fields["x-ratelimit-reset-requests"].startswith("30m0s")
+                await ask(daemon, chat(stream=False))
+                refused = await ask(daemon, chat(stream=False))
+                assert (refused.status, refused.json["error"]["code"]) == (429, "rate_limited")
+                assert 1790 <= int(refused.fields["retry-after"]) <= 1800
+                assert refused.fields["x-ratelimit-remaining-requests"] == "0"
+                assert refused.fields["x-sidecar-attempts"] == "0"
+                assert len(llm.received) == 2
+
+    run(test())
+
+
+def test_a_route_without_limits_says_nothing_of_them() -> None:
+    async def test() -> None:
+        async with Llm(GOOD) as llm, sidecar(config(service("a", llm))) as daemon:
+            reply = await ask(daemon, chat(stream=False))
+            assert not [name for name in reply.fields if name.startswith("x-ratelimit")]
+
+    run(test())
+
+
+def test_consumers_are_told_apart_by_key_and_by_user_of_the_socket() -> None:
+    async def test() -> None:
+        by_key = {"requests": 1, "per": "1h", "by": ["api_key"]}
+        async with Llm(GOOD) as llm, sidecar(config(service("a", llm), route=limited(by_key))) as daemon:
+            for key, expected in (("x", 200), ("x", 429), ("y", 200), ("y", 429)):
+                reply = await ask(daemon, chat(stream=False, authorization=f"Bearer {key}"))
+                assert reply.status == expected
+        by_uid = {"requests": 1, "per": "1h", "by": ["uid"]}
+        async with Llm(GOOD) as llm, sidecar(config(service("a", llm), route=limited(by_uid))) as daemon:
+            assert await statuses(await App.over_unix(daemon), 2) == [200, 429]
+            assert await statuses(await App.over_unix(daemon), 1) == [429], f"uid {os.getuid()}, again"
+            assert await statuses(await App.over_tcp(daemon), 2) == [200, 429]
+
+    run(test())
+
+
+async def statuses(app: App, count: int) -> list[int]:
+    found = []
+    for _ in range(count):
+        app.send(chat(stream=False))
+        found.append((await app.reply()).status)
+    app.close()
+    return found
+
+
+def with_usage(prompt: int, completion: int) -> Answer:
+    usage = {"id": "c1", "choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": completion}}
+    told = b"data: " + json.dumps(usage).encode() + b"\n\n"
+    events = (chat_chunk("hi"), chat_chunk(finish="stop"), told, DONE)
+    return raw(SSE_HEAD, *(framed(event) for event in events), LAST)
+
+
+def test_tokens_are_settled_by_what_the_service_counted() -> None:
+    """Streams and whole answers; the prompt was only estimated before."""
+
+    async def test() -> None:
+        for streaming, answer in ((False, GOOD), (True, with_usage(30, 70))):
+            limit = {"tokens": 1000, "per": "1h"}
+            async with Llm(answer) as llm, sidecar(config(service("a", llm), route=limited(limit))) as daemon:
+                left: list[int] = []
+                for _ in range(2):
+                    reply = await ask(daemon, chat(stream=streaming))
+                    left.append(int(reply.fields["x-ratelimit-remaining-tokens"]))
+                assert left[0] - left[1] == 100
+
+    run(test())
+
+
+def test_a_request_that_nobody_answered_used_no_tokens() -> None:
+    async def test() -> None:
+        no = json_answer({"error": {"message": "no"}}, 500)
+        limit = {"tokens": 1000, "per": "1h"}
+        async with Llm(no) as llm, sidecar(config(service("a", llm), route=limited(limit))) as daemon:
+            left = {
+                (await ask(daemon, chat(stream=False))).fields["x-ratelimit-remaining-tokens"] for _ in "12"
+            }
+            assert len(left) == 1
+
+    run(test())
+
+
+def test_a_service_at_its_own_limit_is_passed_over_and_the_last_one_says_when() -> None:
+    """What a vendor allows us is known before it has to say so."""
+
+    async def test() -> None:
+        async with Llm(GOOD) as a, Llm(GOOD) as b:
+            one = service("a", a, **limited({"requests": 1, "per": "1h"}))
+            two = service("b", b, **limited({"requests": 2, "per": "2h"}))
+            async with sidecar(config(one, two)) as daemon:
+                served = [(await ask(daemon, chat(stream=False))) for _ in range(4)]
+                assert [reply.fields["x-sidecar-service"] for reply in served] == ["a", "b", "b", ""]
+                assert (served[3].status, served[3].json["error"]["code"]) == (429, "rate_limited")
+                assert 3590 <= int(served[3].fields["retry-after"]) <= 3600
+
+    run(test())
+
+
+def test_a_limit_of_a_service_tells_models_apart() -> None:
+    async def test() -> None:
+        async with Llm(GOOD) as a, Llm(GOOD) as b:
+            one = service("a", a, **limited({"requests": 1, "per": "1h", "by": ["model"]}))
+            async with sidecar(config(one, service("b", b))) as daemon:
+                served: list[Reply] = []
+                for model in ("x", "x", "y"):
+                    served.append(await ask(daemon, chat(stream=False, model=model)))
+                assert [reply.fields["x-sidecar-service"] for reply in served] == ["a", "b", "a"]
+
+    run(test())
+
+
+def test_an_unchanged_limit_keeps_its_count_over_a_policy_change() -> None:
+    """Or every change of the policy would be a holiday."""
+
+    async def test() -> None:
+        async with Llm(GOOD) as llm:
+            written = config(service("a", llm), route=limited({"requests": 1, "per": "1h"}))
+            async with sidecar(written) as daemon:
+                assert (await ask(daemon, chat(stream=False))).status == 200
+                changed = json.loads(json.dumps(written))
+                changed["policy"]["routes"][0]["max_attempts"] = 2
+                await daemon.policies.apply(load(json.dumps(changed).encode()).config.policy, "test")
+                assert (await ask(daemon, chat(stream=False))).status == 429
+                changed["policy"]["routes"][0]["rate_limit"][0]["requests"] = 2
+                await daemon.policies.apply(load(json.dumps(changed).encode()).config.policy, "test")
+                assert (await ask(daemon, chat(stream=False))).status == 200
+
+    run(test())
+
+
+def test_the_error_is_in_the_dialect_of_the_path() -> None:
+    async def test() -> None:
+        async with Llm(GOOD) as llm:
+            written = config(service("a", llm), route=limited({"requests": 1, "per": "1h"}))
+            async with sidecar(written) as daemon:
+                body = json.dumps({"model": "m", "messages": [], "max_tokens": 1}).encode()
+                await ask(daemon, post("/v1/messages", body))
+                refused = await ask(daemon, post("/v1/messages", body))
+                assert (refused.status, refused.json["error"]["type"]) == (429, "rate_limit_error")
+
+    run(test())
