@@ -76,6 +76,9 @@ class Seen:
     def available(self, now: float) -> bool:
         return self.told.available and not self._is_full()
 
+    def pace_at(self, now: float) -> float | None:
+        return None  # not told
+
     def cooling(self, now: float) -> bool:
         return self.told.state == pb.ENDPOINT_STATE_COOLING
 

@@ -266,14 +266,14 @@ class Attempt:
         self.record.first_packet_at = now
         if self._exchange.stream:
             self._stop_waiting()
-            self._tell_on_time()
+            self._tell_on_time(now)
         self.service.idle.add(self, now)
 
-    def _tell_on_time(self) -> None:
+    def _tell_on_time(self, now: float) -> None:
         """An error that came in time proves nothing."""
         head = self.gate.head
         if not self.record.late and head is not None and head.status < 400:
-            self._exchange.shared.ledger.on_time(self.endpoint, self.record.started_at)
+            self._exchange.shared.ledger.on_time(self.endpoint, self.record.started_at, now)
 
     def _open(self) -> None:
         now = monotonic()
@@ -281,7 +281,7 @@ class Attempt:
         if record.first_packet_at is None:
             record.first_packet_at = now
             if self._exchange.stream:
-                self._tell_on_time()
+                self._tell_on_time(now)
         if gate.reader is not None and gate.reader.content:
             record.first_content_at = now
         self._stop_waiting()

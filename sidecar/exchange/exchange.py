@@ -21,6 +21,7 @@ from sidecar.exchange.relay import Relay, StreamRelay
 from sidecar.exchange.reply import App, Reply
 from sidecar.exchange.runtime import BYTES_PER_TOKEN, no_header, no_uid
 from sidecar.failure import Failure, FailureKind
+from sidecar.policy.snapshot import HashOn
 from sidecar.quota.quota import Taken, Who
 from sidecar.record import AttemptRecord, RequestRecord
 from sidecar.route.ask import Ask
@@ -29,7 +30,7 @@ from sidecar.route.match import upstream_target
 from sidecar.wire import traceparent
 from sidecar.wire.dialect import Shape
 from sidecar.wire.framing import Walker
-from sidecar.wire.request_body import Peek, with_model
+from sidecar.wire.request_body import Peek, prompt_prefix, with_model
 from sidecar.wire.stainless import patience
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Exchange:
         gives_up = None if self._patience is None else record.started_at + self._patience
         self._plan: Plan[EndpointHealth] = Plan(
             route.route,
-            Candidates(route.pickers, Ask(peek.model)),
+            Candidates(route.pickers, Ask(peek.model, self._hash_key) if route.hashes else Ask(peek.model)),
             route.budget,
             shared.rng,
             record.started_at,
@@ -349,6 +350,12 @@ class Exchange:
         if (reader := attempt.gate.reader) is not None:
             self.record.prompt_tokens, self.record.completion_tokens = reader.usage
             self._events = reader.events
+
+    def _hash_key(self, on: HashOn) -> bytes | None:
+        """What the request has in common with others that are better answered by the same endpoint."""
+        if on.header:
+            return self._head.get(on.header.encode())
+        return prompt_prefix(self._body, on.prompt_prefix)
 
     def _tokens_used(self) -> int:
         """As the service counted them, else estimated: the prompt by its bytes, the answer by the events of its stream.

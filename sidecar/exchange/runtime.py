@@ -241,6 +241,7 @@ class RouteRuntime:
         "_heads",
         "_terms",
         "budget",
+        "hashes",
         "hedge",
         "hedge_budget",
         "pickers",
@@ -255,6 +256,7 @@ class RouteRuntime:
         self._terms: dict[tuple[object, ...], Terms] = {}
         self.services = tuple(services)
         self.pickers = tuple(service.picker for service in services)
+        self.hashes = any(one.service.load_balancing == "consistent_hash" for one in services)
         self.budget = RetryBudget(route.retry_budget)
         self.quota = Quota(route.rate_limit) if route.rate_limit else None
         self.hedge: DeadlineQueue[Waiter] | None = None

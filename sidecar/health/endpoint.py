@@ -23,6 +23,7 @@ from enum import StrEnum
 from sidecar.health.active import ProbeVerdict
 from sidecar.health.limit import Limit
 from sidecar.health.outlier import Outlier
+from sidecar.health.pace import Pace
 from sidecar.policy.snapshot import PassiveHealth
 from sidecar.terms import EndpointKey
 
@@ -84,6 +85,7 @@ class EndpointHealth:
         "key",
         "limit",
         "on_probation",
+        "pace",
         "passed",
         "passive",
         "probe",
@@ -110,6 +112,7 @@ class EndpointHealth:
         self.passive = Outlier(policy, now)
         self.probe = ProbeVerdict()
         self.limit = limit
+        self.pace: Pace | None = None  # kept only where it is picked by
         self.ejection: Absence | None = None
         self.cooled: Absence | None = None  # as it asked with Retry-After
         self.on_probation = False
@@ -139,6 +142,10 @@ class EndpointHealth:
         """Whether nothing but its limit speaks against one more attempt now."""
         limit = self.limit
         return limit is not None and self.state in IN_ROTATION and not limit.allows(self.in_flight, now)
+
+    def pace_at(self, now: float) -> float | None:
+        """How fast it begins to answer, seconds; None: not known."""
+        return None if self.pace is None else self.pace.at(now)
 
     def share(self, now: float) -> float:
         """Of the traffic it would get if it had never been away; 1.0 but for the ramp."""

@@ -19,6 +19,7 @@ from sidecar.health.events import (
 )
 from sidecar.health.limit import Limit
 from sidecar.health.outlier import may_eject
+from sidecar.health.pace import Pace
 from sidecar.health.scopes import Blame, Scope, Scopes
 from sidecar.policy.snapshot import PassiveHealth, Service
 from sidecar.terms import EndpointKey
@@ -75,7 +76,15 @@ class Group:
 
     def new_endpoint(self, key: EndpointKey, traffic: Traffic, rng: Random, now: float) -> EndpointHealth:
         """Under the service's policy; not listed yet."""
-        return EndpointHealth(key, self.policy, traffic, now, self.limit_for(None, rng))
+        made = EndpointHealth(key, self.policy, traffic, now, self.limit_for(None, rng))
+        made.pace = self.pace_for(None)
+        return made
+
+    def pace_for(self, present: Pace | None) -> Pace | None:
+        """What is known of an endpoint's pace, where the service picks by it."""
+        if self.service.load_balancing != "peak_ewma":
+            return None
+        return Pace() if present is None else present
 
     def limit_for(self, present: Limit | None, rng: Random) -> Limit | None:
         """The limit of an endpoint under the service's policy; one that it has goes on with what it learned."""

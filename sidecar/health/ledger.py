@@ -116,13 +116,17 @@ class Ledger:
         self._traffic.starts += 1
         return endpoint.era
 
-    def on_time(self, endpoint: EndpointHealth, began: float) -> None:
+    def on_time(self, endpoint: EndpointHealth, began: float, now: float) -> None:
         """The first packet of a stream that began then has come in time."""
+        if endpoint.pace is not None:
+            endpoint.pace.heard(now - began, now)
         if endpoint.limit is not None:
             endpoint.limit.on_time(began, endpoint.in_flight)
 
     def late(self, endpoint: EndpointHealth, began: float, now: float) -> None:
         """It is late, whether the attempt is given up for it or not."""
+        if endpoint.pace is not None:
+            endpoint.pace.heard(now - began, now)
         if endpoint.limit is not None:
             endpoint.limit.late(began, endpoint.in_flight, now)
 
@@ -216,7 +220,8 @@ class Ledger:
         endpoint.cooled = None
         endpoint.bring_back("manual", now, ramp=False)
         endpoint.passive.forget(now)
-        endpoint.limit = self._group_of(endpoint).limit_for(None, self._rng)
+        group = self._group_of(endpoint)
+        endpoint.limit, endpoint.pace = group.limit_for(None, self._rng), group.pace_for(None)
         return self._told(self._group_of(endpoint), events, now)
 
     # What time brings.
@@ -332,6 +337,7 @@ class Ledger:
         for endpoint in group.listed:
             endpoint.passive.adopt(service.passive_health, now)
             endpoint.limit = group.limit_for(endpoint.limit, self._rng)
+            endpoint.pace = group.pace_for(endpoint.pace)
             if was.passive_health.enforce != service.passive_health.enforce:
                 events += self._drop_decisions(endpoint, now)
             elif endpoint.on_probation and endpoint.passed >= service.passive_health.probation_requests:

@@ -20,7 +20,8 @@ from typing import Generic
 
 from sidecar.policy.snapshot import Service
 from sidecar.route.ask import ANYTHING, Ask
-from sidecar.route.pick import E, RoundRobin, least_request
+from sidecar.route.pick import E
+from sidecar.route.strategy import Strategy, strategy_of
 from sidecar.terms import EndpointKey, Skipped
 
 Closed = Callable[[str | None, float], Skipped | None]
@@ -31,9 +32,9 @@ def never_closed(model: str | None, now: float) -> Skipped | None:
 
 
 class ServicePicker(Generic[E]):
-    """Picks within one service; kept as long as the service is, for round robin's turn."""
+    """Picks within one service; kept as long as the policy is, for round robin's turn."""
 
-    __slots__ = ("_closed", "_endpoints", "_limit", "_rng", "_turn", "service", "waiting")
+    __slots__ = ("_closed", "_endpoints", "_limit", "_strategy", "service", "waiting")
 
     def __init__(
         self,
@@ -46,9 +47,8 @@ class ServicePicker(Generic[E]):
         self._closed = closed
         self.service = service
         self._endpoints = endpoints
-        self._rng = rng
         self._limit = service.max_concurrency or inf
-        self._turn = RoundRobin() if service.load_balancing == "round_robin" else None
+        self._strategy: Strategy[E] = strategy_of(service, rng)
         self.waiting = 0  # requests in its line, as whoever keeps it says
 
     def pick(self, avoid: Collection[EndpointKey], now: float, ask: Ask = ANYTHING) -> E | Skipped:
@@ -68,9 +68,7 @@ class ServicePicker(Generic[E]):
         usable = [e for e in endpoints if e.available(now) and e.key not in avoid]
         if not usable or self._full(endpoints):
             return self._skipped(endpoints, avoid, now)
-        if self._turn is not None:
-            return self._turn.pick(usable)
-        return least_request(usable, self._rng, now)
+        return usable[0] if len(usable) == 1 else self._strategy.pick(usable, ask, now)
 
     def usable(self, now: float, ask: Ask = ANYTHING) -> bool:
         """Whether pick would find an endpoint; takes nobody's turn."""

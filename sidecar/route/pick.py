@@ -11,11 +11,14 @@ Source:  Mitzenmacher, The Power of Two Choices in Randomized Load Balancing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+from sidecar.route.ask import Ask
 from sidecar.terms import EndpointKey
+
+MANY = 10
 
 
 class Endpoint(Protocol):
@@ -42,6 +45,9 @@ class Endpoint(Protocol):
     def overloaded(self, now: float) -> bool:
         """Whether only its own limit keeps it from being picked now."""
 
+    def pace_at(self, now: float) -> float | None:
+        """Seconds until its first packet, on a peak-sensitive average; None: not known."""
+
     def why(self) -> str:
         """Why it is out of rotation."""
 
@@ -49,29 +55,69 @@ class Endpoint(Protocol):
 E = TypeVar("E", bound=Endpoint)
 
 
-def least_request(endpoints: Sequence[E], rng: Random, now: float) -> E:
-    """The less loaded of two drawn at random; of equals the first drawn, so ties are spread too."""
+def weight_of(endpoint: Endpoint, weights: Mapping[str, int] | None) -> int:
+    return 1 if weights is None else weights.get(endpoint.key.address, 1)
+
+
+def draw_two(endpoints: Sequence[E], rng: Random) -> tuple[E, E]:
+    """Two different ones of at least two, at random."""
     count = len(endpoints)
-    if count == 1:
-        return endpoints[0]
     first = int(rng.random() * count)
     second = int(rng.random() * (count - 1))
-    one, other = endpoints[first], endpoints[second + (second >= first)]
-    if (other.in_flight + 1) * one.share(now) < (one.in_flight + 1) * other.share(now):
+    return endpoints[first], endpoints[second + (second >= first)]
+
+
+def least_request(
+    endpoints: Sequence[E], rng: Random, now: float, weights: Mapping[str, int] | None = None
+) -> E:
+    """The less loaded of two drawn at random; of equals the first drawn, so ties are spread too."""
+    if len(endpoints) == 1:
+        return endpoints[0]
+    one, other = draw_two(endpoints, rng)
+    share, other_share = one.share(now), other.share(now)
+    if weights is not None:
+        if one.in_flight == other.in_flight == 0:  # idle, so nothing but chance can keep to the weights
+            whole = weight_of(one, weights) + weight_of(other, weights)
+            return one if rng.random() * whole < weight_of(one, weights) else other
+        share, other_share = share * weight_of(one, weights), other_share * weight_of(other, weights)
+    if (other.in_flight + 1) * share < (one.in_flight + 1) * other_share:
         return other
     return one
 
 
-class RoundRobin:
-    """Each endpoint in its turn, by the order of their addresses; whoever comes or goes shifts nobody's turn."""
+class LeastRequest(Generic[E]):
+    """By two choices."""
 
-    __slots__ = ("_last",)
+    __slots__ = ("_rng", "_weights")
 
-    def __init__(self) -> None:
-        self._last = EndpointKey("", "")
+    def __init__(self, weights: Mapping[str, int] | None, rng: Random) -> None:
+        self._weights = weights
+        self._rng = rng
 
-    def pick(self, endpoints: Sequence[E]) -> E:
-        following = [endpoint for endpoint in endpoints if endpoint.key > self._last]
-        chosen = min(following or endpoints, key=lambda endpoint: endpoint.key)
-        self._last = chosen.key
+    def pick(self, endpoints: Sequence[E], ask: Ask, now: float) -> E:
+        return least_request(endpoints, self._rng, now, self._weights)
+
+
+class RoundRobin(Generic[E]):
+    """Each endpoint in its turn, as often as its weight says and spread evenly; whoever comes or goes shifts nobody.
+
+    Each is owed its weight a turn; the one that is owed most has it and pays what all are owed (nginx does it so).
+    """
+
+    __slots__ = ("_owed", "_weights")
+
+    def __init__(self, weights: Mapping[str, int] | None = None) -> None:
+        self._weights = weights
+        self._owed: dict[EndpointKey, int] = {}
+
+    def pick(self, endpoints: Sequence[E], ask: Ask, now: float) -> E:
+        owed, whole = self._owed, 0
+        if len(owed) > MANY * len(endpoints):  # addresses come and go
+            owed.clear()
+        for endpoint in endpoints:
+            weight = weight_of(endpoint, self._weights)
+            owed[endpoint.key] = owed.get(endpoint.key, 0) + weight
+            whole += weight
+        chosen = min(endpoints, key=lambda endpoint: (-owed[endpoint.key], endpoint.key))
+        owed[chosen.key] -= whole
         return chosen

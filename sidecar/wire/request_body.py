@@ -28,6 +28,7 @@ _COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 _TEXT = r'[^"\\\x00-\x1f]*+'
 _KEY = re.compile(f'"({_TEXT}(?:\\\\.{_TEXT})*)"[ \\t\\n\\r]*:[ \\t\\n\\r]*')
 _MODEL = re.compile(rb'"model"[ \t\n\r]*:[ \t\n\r]*("[^"\\]*+(?:\\.[^"\\]*+)*")')
+_PROMPT = re.compile(rb'"(?:system|messages|prompt|input)"[ \t\n\r]*:')
 _CLOSE = re.compile(r"[ \t\n\r]*\}[ \t\n\r]*")
 _SMALL = 16 * 1024
 _MAX_MEMBERS = 10_000
@@ -68,6 +69,16 @@ def with_model(body: bytes, peek: Peek, model: str) -> bytes:
         return body
     begin, end = peek.model_span
     return b"".join((body[:begin], json.dumps(model).encode(), body[end:]))
+
+
+def prompt_prefix(body: bytes, length: int) -> bytes | None:
+    """The first bytes of what the model is asked: of `system`, `messages`, `prompt`, `input` whatever comes first.
+
+    Only good for telling alike requests from others: a word in a string may be taken for a key, but then it is so in
+    all requests that begin alike. None: there is no such thing.
+    """
+    found = _PROMPT.search(body)
+    return None if found is None else body[found.start() : found.end() + length]
 
 
 def _whole(body: bytes, begin: int, place: int) -> Peek:

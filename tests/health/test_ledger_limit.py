@@ -61,7 +61,7 @@ def test_a_first_packet_in_time_proves_what_is_in_flight() -> None:
     endpoint = script.endpoint("a")
     for _ in range(12):
         script.ledger.started(endpoint, 1.0)
-    script.ledger.on_time(endpoint, 1.0)
+    script.ledger.on_time(endpoint, 1.0, 1.1)
     assert limit_of(script) == 24.0
 
 

@@ -18,6 +18,7 @@ class Spot:
     until: float = 0.0
     weight: float = 1.0
     thinned: bool = False  # back, but not for this request: probation or ramp
+    pace: float | None = None
     limited: bool = False  # at its own limit
     asks_for_rest: bool = False  # the reason of `until`
 
@@ -35,6 +36,9 @@ class Spot:
 
     def due_back(self, now: float) -> float:
         return max(self.until, now)
+
+    def pace_at(self, now: float) -> float | None:
+        return self.pace
 
     def why(self) -> str:
         return "ejected" if self.until else ""

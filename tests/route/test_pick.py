@@ -8,6 +8,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.route.ask import ANYTHING
 from sidecar.route.pick import RoundRobin, least_request
 from tests.route.spot import Spot, spot
 
@@ -55,23 +56,51 @@ def test_the_choice_is_one_of_those_given(loads: list[int], seed: int) -> None:
 
 def test_round_robin_gives_each_its_turn() -> None:
     """By address, whatever the order they are given in."""
-    turn = RoundRobin()
+    turn: RoundRobin[Spot] = RoundRobin()
     endpoints = [spot("own/b"), spot("own/c"), spot("own/a")]
-    assert "".join(turn.pick(endpoints).key.address for _ in range(7)) == "abcabca"
+    assert "".join(turn.pick(endpoints, ANYTHING, 0.0).key.address for _ in range(7)) == "abcabca"
 
 
 def test_whoever_leaves_or_comes_back_shifts_nobodys_turn() -> None:
-    """An index into a changing list would serve some twice and skip others."""
-    turn = RoundRobin()
+    """An index into a changing list would serve some twice and skip others; here b, who was away, is next."""
+    turn: RoundRobin[Spot] = RoundRobin()
     a, b, c = (spot(f"own/{name}") for name in "abc")
     assert [
-        turn.pick(present).key.address for present in ([a, b, c], [a, c], [a, b, c], [b, c], [a, b, c])
-    ] == [*("a", "c", "a", "b", "c")]
+        turn.pick(present, ANYTHING, 0.0).key.address
+        for present in ([a, b, c], [a, c], [a, b, c], [b, c], [a, b, c])
+    ] == [*("a", "c", "b", "c", "a")]
 
 
 @given(st.lists(st.sets(st.sampled_from("abcde"), min_size=1), min_size=1, max_size=30))
 def test_round_robin_always_finds_somebody_present(rounds: list[set[str]]) -> None:
     """Whoever had the last turn may be gone."""
-    turn = RoundRobin()
+    turn: RoundRobin[Spot] = RoundRobin()
     for names in rounds:
-        assert turn.pick([spot(f"own/{name}") for name in sorted(names)]).key.address in names
+        assert turn.pick([spot(f"own/{name}") for name in sorted(names)], ANYTHING, 0.0).key.address in names
+
+
+def test_an_endpoint_has_as_many_turns_as_its_weight_says_spread_evenly() -> None:
+    """Five turns in a row for the heavy one would be a burst."""
+    turn: RoundRobin[Spot] = RoundRobin({"a": 5, "b": 1})
+    endpoints = [spot(f"own/{name}") for name in "abc"]
+    shown = "".join(turn.pick(endpoints, ANYTHING, 0.0).key.address for _ in range(14))
+    assert Counter(shown) == {"a": 10, "b": 2, "c": 2}
+    assert "aaaaa" not in shown
+
+
+def test_least_request_honours_weights_by_load_and_when_idle() -> None:
+    """Twice the weight bears twice the load; with no load at all chance keeps to the weights."""
+    rng, weights = Random(7), {"big": 3}
+    busy = [spot("own/big", in_flight=5), spot("own/small", in_flight=2)]
+    assert {least_request(busy, rng, 0.0, weights).key.address for _ in range(100)} == {"big"}
+    idle = [spot("own/big"), spot("own/small")]
+    counts = Counter(least_request(idle, rng, 0.0, weights).key.address for _ in range(4000))
+    assert 2.7 < counts["big"] / counts["small"] < 3.3
+
+
+def test_round_robin_forgets_addresses_that_are_gone() -> None:
+    """Addresses come and go with DNS."""
+    turn: RoundRobin[Spot] = RoundRobin()
+    for number in range(1000):
+        turn.pick([spot(f"own/{number}")], ANYTHING, 0.0)
+    assert len(turn._owed) <= 20
