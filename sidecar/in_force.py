@@ -31,7 +31,7 @@ class InForce:
         self._runtime: Runtime | None = None
         probe = HttpProbe(self._tls_of, self._credential_of)
         self._prober = Prober(shared.ledger, probe, emit, shared.loop, shared.rng)
-        self._resolver = Resolver(shared.loop, self._resolved)
+        self._resolver = Resolver(shared.loop, self._resolved, shared.rng)
         self._unanswered: dict[str, asyncio.Event] = {}
 
     def runtime(self) -> Runtime:
@@ -80,7 +80,7 @@ class InForce:
                 task.cancel()
 
     async def stop(self) -> None:
-        self._resolver.stop()
+        await self._resolver.stop()
         await self._prober.stop()
 
     def close(self) -> None:
