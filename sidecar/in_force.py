@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 
 from sidecar.exchange.runtime import Runtime, Shared
@@ -16,6 +17,7 @@ from sidecar.health.events import HealthEvent
 from sidecar.policy.snapshot import Service, Snapshot
 from sidecar.probe.http import HttpProbe
 from sidecar.probe.prober import Prober
+from sidecar.probe.queue_length import MOST, QueueReader
 from sidecar.terms import TcpAddress
 from sidecar.upstream.dns import Resolver, is_literal
 
@@ -31,6 +33,7 @@ class InForce:
         self._runtime: Runtime | None = None
         probe = HttpProbe(self._tls_of, self._credential_of)
         self._prober = Prober(shared.ledger, probe, emit, shared.loop, shared.rng)
+        self._queues = QueueReader(shared.ledger, partial(probe.get, most=MOST), shared.loop, shared.rng)
         self._resolver = Resolver(shared.loop, self._resolved, shared.rng)
         self._unanswered: dict[str, asyncio.Event] = {}
 
@@ -70,6 +73,7 @@ class InForce:
         self._resolver.watch(names)
         self._emit(events)
         self._prober.apply(snapshot)
+        self._queues.apply(snapshot)
 
     async def first_answers(self) -> None:
         """Waits a moment for names to be resolved, so that requests find every endpoint from the start."""
@@ -82,6 +86,7 @@ class InForce:
     async def stop(self) -> None:
         await self._resolver.stop()
         await self._prober.stop()
+        await self._queues.stop()
 
     def close(self) -> None:
         """Ends the connections to services."""
@@ -105,6 +110,7 @@ class InForce:
             service.keep_only(found)
         self._emit(events)
         self._prober.endpoints_changed()
+        self._queues.endpoints_changed()
         if (event := self._unanswered.get(name)) is not None:
             event.set()
 

@@ -35,6 +35,10 @@ def cases() -> Iterator[tuple[str, Case]]:
             yield f"{count:2} before a server that {does}", Case(sidecars=count, cancels=cancels)
     for count in (1, 20):
         yield f"{count:2}, server_cancels: true", Case(sidecars=count, known=True)
+    for count in (1, 5, 20, 50):
+        for cancels in (True, False):
+            does = "cancels" if cancels else "computes on"
+            yield f"{count:2}, {does}, queue read", Case(count, cancels=cancels, reads_queue=True)
     for count in (1, 20):
         yield f"{count:2}, primary killed, probed 1/s", Case(sidecars=count, killed=True, passive=PROBED)
         yield f"{count:2}, primary killed, by default", Case(sidecars=count, killed=True)

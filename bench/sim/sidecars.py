@@ -15,7 +15,7 @@ from random import Random
 
 from bench.sim.world import Server, World
 from sidecar.attempt.budget import RetryBudget
-from sidecar.attempt.plan import Answer, Plan, Try, Wait
+from sidecar.attempt.plan import Answer, Drop, Plan, Queue, Try, Wait
 from sidecar.demo.gpu import Phase, Token
 from sidecar.failure import Failure, FailureKind, Verdict, verdict
 from sidecar.health.events import Ejected, HealthEvent
@@ -26,6 +26,7 @@ from sidecar.route.candidates import Candidates, ServicePicker
 NETWORK = 0.0005  # one way
 FALLBACK_FIRST_PACKET = 0.08
 FALLBACK_LENGTH = 1.0
+QUEUE_INTERVAL = 0.5
 
 
 @dataclass(slots=True)
@@ -56,13 +57,24 @@ class Sidecar:
             ServicePicker(service, partial(self.ledger.endpoints, service.name), rng)
             for service in self.services
         ]
-        self.candidates = Candidates(self.route, pickers)
+        self.candidates = Candidates(pickers)
         self.budget = RetryBudget(self.route.retry_budget)
 
     def ask(self, tokens: int) -> Outcome:
         outcome = Outcome(self.world.now)
         Request(self, outcome, tokens).begin()
         return outcome
+
+    def read_queue(self, until: float) -> None:
+        """Now and again and again: how many requests wait at the primary."""
+        now = self.world.now
+        if self.server.phase is Phase.SERVING:
+            for endpoint in self.ledger.endpoints("primary"):
+                assert endpoint.limit is not None
+                endpoint.limit.waiting(self.server.gpu.queued, now)
+        if now < until:
+            pause = QUEUE_INTERVAL * (0.75 + 0.5 * self.rng.random())
+            self.world.at(now + pause, lambda: self.read_queue(until))
 
     def time_passes(self) -> None:
         self.hear(self.ledger.advance(self.world.now))
@@ -92,7 +104,7 @@ class Request:
         self.sidecar.time_passes()
         self.carry_out(self.plan.begin(self.world.now))
 
-    def carry_out(self, command: Try[EndpointHealth] | Wait | Answer) -> None:
+    def carry_out(self, command: Try[EndpointHealth] | Wait | Queue | Drop | Answer | None) -> None:
         match command:
             case Try():
                 self.send(command)
@@ -100,6 +112,8 @@ class Request:
                 self.world.at(until, self.wake)
             case Answer():
                 self.plan.ended()
+            case Queue() | Drop() | None:
+                raise AssertionError(f"{command} in a route that neither queues nor hedges")
 
     def wake(self) -> None:
         self.sidecar.time_passes()
@@ -171,7 +185,7 @@ class Request:
         self.outcome.first_packet = self.world.now - self.outcome.began
         self.outcome.served_by = self.rank
         if not self.is_late:
-            self.sidecar.ledger.on_time(self.endpoint, self.began)
+            self.sidecar.ledger.on_time(self.endpoint, self.began, self.world.now)
         self.plan.committed()
 
     def whole(self) -> None:

@@ -39,6 +39,7 @@ class Case:
     known: bool = False  # the policy says whether the server cancels
     adaptive: bool = True
     killed: bool = False  # 20 s into the surge
+    reads_queue: bool = False  # each sidecar asks the server for the length of its queue
     passive: PassiveHealth = DEFAULT
     seed: int = 1
 
@@ -102,6 +103,9 @@ def run(case: Case) -> Figures:
     world.at(CALM + SURGE, lambda: meter(1.0))
     if case.killed:
         world.at(CALM + SURGE / 2, server.kill)
+    if case.reads_queue:
+        for sidecar in sidecars:
+            sidecar.read_queue(until=at)
     world.run()
     return figures(case, spec, server, sidecars, outcomes, busy)
 

@@ -197,7 +197,22 @@ class Ledger:
         if policy is None or not endpoint.probe.observe(policy, passed=passed, reason=reason):
             return []
         self._follow_probe(endpoint, now)
-        return self._told(group, [ProbeChanged(key, passed, reason)], now)
+        return self._told(group, [ProbeChanged(key, passed, endpoint.probe.reason)], now)
+
+    def needs_probe(self, key: EndpointKey, now: float) -> bool:
+        """Whether anything speaks against it: it is not in full rotation, or an attempt failed lately."""
+        endpoint = self._by_key.get(key)
+        return endpoint is not None and (
+            endpoint.state is not State.AVAILABLE
+            or not endpoint.probe.healthy
+            or endpoint.passive.has_failed(now)
+        )
+
+    def queue_length(self, key: EndpointKey, waiting: int, now: float) -> None:
+        """The server says how many requests stand in its queue."""
+        endpoint = self._by_key.get(key)
+        if endpoint is not None and endpoint.limit is not None:
+            endpoint.limit.waiting(waiting, now)
 
     def eject(self, key: EndpointKey, duration: float | None, now: float) -> list[HealthEvent]:
         """An operator takes an endpoint out; None: until it is restored. Replaces a present ejection."""

@@ -20,6 +20,8 @@ Rules:   - Growth. What has been proven may be doubled: an on-time first packet 
            a timeout at most: after an outage one probe at a time, then a ramp as fast as the answers come.
          - Ghosts. A server that goes on computing for a caller that has hung up is as full as before: what was
            given up goes on counting for as long as a good attempt usually lasts. `cancels` says there are none.
+         - Queue. While the server itself says that requests stand in its queue, nothing is sent: the first one would
+           be late. A queue that is empty proves nothing, for all who read it come at once; the rules above go on.
 Limits:  attempts without a stream take a place but say nothing: their first packet is the whole answer.
          Whether a server cancels cannot be seen from here: after the hang-up nothing comes back either way.
          So it is taken to compute on until the policy says otherwise; being wrong costs a few per cent of
@@ -51,6 +53,8 @@ PROBING = 2.0
 MOST_PRESSURE = 4.0
 LONGEST_GAP = 8.0  # seconds, before chance: an endpoint that works again is not found out later than this
 
+FRESH = 2.0  # seconds that a reading of the server's queue is believed
+
 # Seconds that an attempt lasts, until one has ended well; after that an average over about ten of them.
 USUAL = 2.0
 NEWS = 0.1
@@ -68,6 +72,8 @@ class Limit:
         "_old",
         "_pressure",
         "_probe_from",
+        "_queue",
+        "_read_at",
         "_rng",
         "_usual",
         "cancels",
@@ -87,11 +93,15 @@ class Limit:
         self._ghosts: deque[float] = deque()  # ends
         self._usual = USUAL
         self._dither = self._rng.random()
+        self._queue = 0
+        self._read_at = -inf
 
     # What is asked; asking changes nothing.
 
     def allows(self, in_flight: int, now: float) -> bool:
         """Whether one more attempt may begin beside those in flight."""
+        if now < self._read_at + FRESH and self._queue > 0:
+            return False
         if self._old is inf:
             return in_flight < self._most
         if now < self._not_before:
@@ -159,6 +169,10 @@ class Limit:
     def lasted(self, length: float) -> None:
         """An attempt ended well after so long."""
         self._usual += NEWS * (length - self._usual)
+
+    def waiting(self, waiting: int, now: float) -> None:
+        """The server itself says how many requests stand in its queue."""
+        self._queue, self._read_at = waiting, now
 
     def _gap(self, now: float) -> float:
         """Until the next attempt may begin."""

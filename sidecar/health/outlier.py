@@ -52,6 +52,11 @@ class Outlier:
             return "failure_percentage"
         return None
 
+    def has_failed(self, now: float) -> bool:
+        """Within the window, or since the last success."""
+        self.window.roll(now)
+        return self.run > 0 or self.window.failures > 0
+
     def multiplier(self, now: float) -> int:
         """k at present."""
         if self._good_since is None or not self._k:

@@ -1,6 +1,7 @@
 """Active checks: every endpoint of a service with `active_health` is probed once an interval.
 
-In:      the policy, and word that lists of endpoints changed.
+In:      the policy, and word that lists of endpoints changed. With `only_when_unhealthy` an endpoint is left out
+         while the ledger has nothing against it.
 Out:     results to the ledger, the ledger's events to `emit`.
 Timing:  a schedule begins at a random point of its interval and every interval is up to a tenth longer or
          shorter, so that neither the endpoints of one sidecar nor a hundred sidecars that started together
@@ -20,6 +21,7 @@ from sidecar.health.events import HealthEvent
 from sidecar.health.ledger import Ledger
 from sidecar.policy.snapshot import ActiveHealth, Service, Snapshot
 from sidecar.probe.http import ProbeFailed
+from sidecar.probe.schedules import Schedules
 from sidecar.terms import Address, EndpointKey, parse_address
 
 JITTER = 0.1
@@ -45,49 +47,34 @@ class Prober:
         self._loop = loop
         self._rng = rng
         self._services: dict[str, Service] = {}  # those with active_health
-        self._schedules: dict[EndpointKey, asyncio.Task[None]] = {}
-        self._ending: set[asyncio.Task[None]] = set()  # a task nobody holds may be collected
+        self._schedules = Schedules("probe", self._schedule, loop)
 
     @property
     def probed(self) -> frozenset[EndpointKey]:
         """The endpoints that have a schedule."""
-        return frozenset(self._schedules)
+        return self._schedules.keys
 
     def apply(self, snapshot: Snapshot) -> None:
         """Goes on under a new policy; call it after the ledger has been configured."""
         was = self._services
         self._services = {n: s for n, s in snapshot.services.items() if s.active_health is not None}
-        for key in list(self._schedules):
+        for key in self._schedules.keys:
             old, new = was[key.service].active_health, self._active_health(key.service)
             if old is not None and new is not None and old.interval != new.interval:
-                self._end(key)
+                self._schedules.end(key)
         self.endpoints_changed()
 
     def endpoints_changed(self) -> None:
         """Begins a schedule for every endpoint that has none and ends those of endpoints that left."""
-        wanted = {e.key for name in self._services for e in self._ledger.endpoints(name)}
-        for key in self._schedules.keys() - wanted:
-            self._end(key)
-        for key in sorted(wanted - self._schedules.keys()):
-            task = self._loop.create_task(self._schedule(key), name=f"probe {key.service} {key.address}")
-            task.add_done_callback(self._tell_if_it_broke)
-            self._schedules[key] = task
+        self._schedules.keep({e.key for name in self._services for e in self._ledger.endpoints(name)})
 
     async def stop(self) -> None:
         """Ends every schedule and the probes in flight."""
         self._services = {}
-        self.endpoints_changed()
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        await self._schedules.stop()
 
     def _active_health(self, service: str) -> ActiveHealth | None:
         return self._services[service].active_health if service in self._services else None
-
-    def _end(self, key: EndpointKey) -> None:
-        task = self._schedules.pop(key)
-        if not task.done():
-            task.cancel()
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
 
     async def _schedule(self, key: EndpointKey) -> None:
         address = parse_address(key.address)
@@ -99,10 +86,11 @@ class Prober:
             if check is None:
                 return
             began = self._loop.time()
-            passed, reason = await self._probe(self._services[key.service], check, address)
-            events = self._ledger.probed(key, passed, reason, self._loop.time())
-            if events:
-                self._emit(events)
+            if not check.only_when_unhealthy or self._ledger.needs_probe(key, began):
+                passed, reason = await self._probe(self._services[key.service], check, address)
+                events = self._ledger.probed(key, passed, reason, self._loop.time())
+                if events:
+                    self._emit(events)
             due = began + check.interval * self._rng.uniform(1.0 - JITTER, 1.0 + JITTER)
             delay = max(0.0, due - self._loop.time())
 
@@ -115,9 +103,3 @@ class Prober:
         except ProbeFailed as failed:
             return False, str(failed)
         return any(low <= status <= high for low, high in check.expected_statuses), f"status {status}"
-
-    def _tell_if_it_broke(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._loop.call_exception_handler(
-                {"message": f"{task.get_name()} broke", "exception": error, "task": task}
-            )

@@ -49,3 +49,34 @@ def test_a_reset_verdict_needs_the_full_run_again() -> None:
     assert verdict.reset()
     assert changes(verdict, "--") == ".."
     assert not verdict.reset()
+
+
+def news(verdict: ProbeVerdict, *reasons: str) -> list[str]:
+    """What is told, probe by probe; an empty reason is a probe that passed."""
+    return [
+        (verdict.reason or "healthy") if verdict.observe(POLICY, passed=not why, reason=why) else "."
+        for why in reasons
+    ]
+
+
+def test_a_server_that_says_it_is_loading_is_out_at_once() -> None:
+    """The threshold is for doubt, and there is none."""
+    verdict = ProbeVerdict()
+    assert news(verdict, "loading", "loading") == ["loading", "."]
+    assert not verdict.healthy
+    assert news(verdict, "", "") == [".", "healthy"]
+
+
+def test_a_dead_server_that_comes_back_is_told_apart_from_one_that_is_away() -> None:
+    """`kubectl` says the same of both; whoever waits for the LLM wants to know."""
+    verdict = ProbeVerdict()
+    assert news(verdict, *["connect_failure"] * 3) == [".", ".", "connect_failure"]
+    assert news(verdict, "status 503", "status 503") == ["loading", "."]
+    assert news(verdict, "connect_failure", "connect_failure") == ["connect_failure", "."]
+    assert news(verdict, "loading") == ["loading"]
+
+
+def test_a_503_out_of_the_blue_is_not_taken_for_loading() -> None:
+    """vLLM says so, without a word, when its engine has died."""
+    verdict = ProbeVerdict()
+    assert news(verdict, *["status 503"] * 5) == [".", ".", "status 503", ".", "."]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sidecar.health.limit import (
     BETA,
+    FRESH,
     LONGEST_GAP,
     LONGEST_RECOVERY,
     MOST_PRESSURE,
@@ -284,6 +285,32 @@ def test_one_late_packet_in_low_traffic_costs_a_few_requests_at_most() -> None:
 moves = st.lists(
     st.tuples(st.sampled_from(["ask", "packet", "late", "end"]), st.floats(0.0, 3.0)), max_size=200
 )
+
+
+def test_while_requests_stand_in_the_servers_queue_nothing_is_sent() -> None:
+    """The first one would be late; the queue is known before that."""
+    limit = Limit(TIMEOUT, Fixed(), cancels=True)
+    limit.waiting(3, 0.0)
+    assert not limit.allows(0, 0.1)
+    limit.waiting(0, 0.5)
+    assert limit.allows(0, 0.5)
+
+
+def test_an_empty_queue_lifts_no_other_rule() -> None:
+    """All who read it come at once."""
+    limit = Limit(TIMEOUT, Fixed(), cancels=True)
+    limit.late(0.1, 10, 0.3)
+    assert not limit.allows(9, 0.3)
+    limit.waiting(0, 0.4)
+    assert not limit.allows(9, 0.4)
+
+
+def test_a_reading_that_is_old_is_not_believed() -> None:
+    """The server, or the way to it, may be gone; a queue of the past must not keep it closed."""
+    limit = Limit(TIMEOUT, Fixed(), cancels=True)
+    limit.waiting(3, 0.0)
+    assert not limit.allows(0, FRESH - 0.01)
+    assert limit.allows(0, FRESH)
 
 
 @given(moves, st.integers(0, 2**32), st.booleans())
