@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run test itest check fix proto fuzz sim surge soak micro peers lock clean
+.PHONY: help setup run test itest check fix proto fuzz sim surge soak bench guard micro peers lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
@@ -39,6 +39,12 @@ surge: setup ## the surge with real daemons and sockets, with a picture in build
 
 soak: setup ## minutes (SOAK_MINUTES, 10) of broken traffic; all must be back where it was
 	@$(BIN)/python -m bench.soak $(ARGS)
+
+bench: setup ## speed and size beside nginx, HAProxy, Envoy and LiteLLM, 15 minutes; QUICK=1: 3 minutes, nothing kept
+	@$(BIN)/python -m bench.load $(if $(QUICK),--quick,--into bench/results/$$(date +%F)-bench) $(ARGS)
+
+guard: setup ## what a request and a chunk cost in counts no machine's mood changes, beside what was kept
+	@$(BIN)/python -m bench.guard $(ARGS)
 
 micro: setup ## what the data path costs in Python alone
 	@$(BIN)/python -m bench.micro $(ARGS)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import NamedTuple
 
+from bench.surge.case import CALM, SURGE, Asked, Case, Notes
 from bench.surge.figures import Figures, first_packets, quantile
-from bench.surge.scene import CALM, SURGE, Asked, Case, Notes
 from sidecar.demo.config import FIRST_PACKET
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, PANEL, GAP = 1000, 760, 64, 20, 84, 140, 30
@@ -97,15 +97,13 @@ def _memory(notes: Notes) -> list[Line]:
 
 def _title(case: Case, figures: Figures) -> str:
     server = "cancels" if case.cancels else "computes on for callers who are gone"
-    many = "1 sidecar" if case.sidecars == 1 else f"{case.sidecars} sidecars"
-    rule = "adaptive concurrency" if case.adaptive else "ejection (adaptive concurrency off)"
     told = (
         f"{figures.success:.1%} answered whole, {figures.crashes} crashes, first packet p99 "
         f"{figures.first_packet_p99 * 1000:.0f} ms, {figures.late:.1%} late, {figures.used:.0%} of the primary's "
         f"capacity used, back {figures.back_after:.1f} s after"
     )
     return (
-        f'<text class="t" x="{LEFT}" y="30">Surge of four times the capacity: {escape(many)}, {escape(rule)}, '
+        f'<text class="t" x="{LEFT}" y="30">Surge of four times the capacity: {escape(case.name)}, '
         f'a server that {escape(server)}</text>\n<text class="s" x="{LEFT}" y="52">{escape(told)}</text>'
     )
 

@@ -27,6 +27,7 @@ class Answer(NamedTuple):
     attempts: int
     first_packet: float | None
     problem: str  # empty: a whole answer
+    status: int = 0  # 0: no head came
 
 
 async def ask(address: Address, tokens: int) -> Answer:
@@ -40,7 +41,7 @@ async def ask(address: Address, tokens: int) -> Answer:
     except (OSError, ValueError, LookupError) as error:
         problem = f"{type(error).__name__}: {error}"
     service, attempts = asked.fields.get("x-sidecar-service", ""), asked.fields.get("x-sidecar-attempts", "0")
-    return Answer(monotonic(), service, int(attempts), asked.first_packet, problem)
+    return Answer(monotonic(), service, int(attempts), asked.first_packet, problem, asked.status)
 
 
 class _Asked:
@@ -48,6 +49,7 @@ class _Asked:
 
     def __init__(self, tokens: int) -> None:
         self._tokens = tokens
+        self.status = 0
         self.fields: Mapping[str, str] = {}
         self.first_packet: float | None = None
 
@@ -57,9 +59,9 @@ class _Asked:
         reader, writer = await _connect(address)
         try:
             writer.write(request(self._tokens))
-            status, self.fields = _head(await reader.readuntil(b"\r\n\r\n"))
-            if status != 200:
-                return f"status {status}"
+            self.status, self.fields = _head(await reader.readuntil(b"\r\n\r\n"))
+            if self.status != 200:
+                return f"status {self.status}"
             async for data in _chunks(reader):
                 verdict.feed(data)
                 if self.first_packet is None and verdict.begun:
