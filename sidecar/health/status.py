@@ -14,8 +14,8 @@ from sidecar.health.endpoint import IN_ROTATION, EndpointHealth, State
 class EndpointStatus:
     """One endpoint.
 
-    available           may be picked now; a ramping one is, whatever its share, and one at its adaptive limit
-                        too, with the reason `overloaded`
+    available           may be picked now; a ramping one is, whatever its share; one at its adaptive limit is not,
+                        and has the reason `overloaded`
     until               end of the ejection, the cooling or the ramp; None: no such end is known
     requests, failures  over the window
     concurrency_limit   adaptive, at this moment; None: there is none
@@ -49,7 +49,7 @@ def status_of(endpoint: EndpointHealth, now: float) -> EndpointStatus:
         service=endpoint.key.service,
         endpoint=endpoint.key.address,
         state=endpoint.state.value,
-        available=endpoint.state in IN_ROTATION
+        available=(endpoint.state in IN_ROTATION and not endpoint.overloaded(now))
         or (endpoint.state is State.PROBATION and endpoint.has_free_slot),
         reason=reason,
         until=until,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -320,6 +321,11 @@ def test_a_reader_that_stops_during_100000_events_costs_nothing_and_is_told_what
     tmp_path: Path,
 ) -> None:
     """Somebody's suspended terminal must not be the end of the app's calls."""
+    reader_stops(tmp_path, seconds=0.0)
+
+
+def reader_stops(tmp_path: Path, *, seconds: float) -> None:
+    """Does not read during 100,000 events and at least so long, while an app goes on asking."""
     llm: Any = ThreadingHTTPServer(("127.0.0.1", 0), _Ok)
     serving = threading.Thread(target=llm.serve_forever, daemon=True)
     serving.start()
@@ -352,12 +358,14 @@ def test_a_reader_that_stops_during_100000_events_costs_nothing_and_is_told_what
             before, began = resident(process.pid), sequence(stub)
             answered = 0
             with httpx.Client(base_url=f"http://{process.listen[0]}") as app:
-                number = 7
-                while sequence(stub) < began + 100_000:
+                number, until = 7, monotonic() + seconds
+                while sequence(stub) < began + 100_000 or monotonic() < until:
                     number += 1
                     thousands_of_events(number)
-                    assert app.get("/v1/models").text == "ok"
-                    answered += 1
+                    pause = monotonic() + seconds / 60.0
+                    while monotonic() <= pause or answered < number - 7:
+                        assert app.get("/v1/models").text == "ok"
+                        answered += 1
             assert answered >= 50
             assert resident(process.pid) - before < 16
             newest = sequence(stub)

@@ -100,15 +100,18 @@ def test_a_chain_that_cools_fails_fast_with_the_earliest_time() -> None:
 
     async def test() -> None:
         one = {"credential": {"bearer": {"literal": "one"}}}
-        async with Llm(refusal(429, retry_after="40")) as a, Llm(refusal(429, retry_after="20")) as b:
-            async with sidecar(config(service("a", a, **one), service("b", b, **one))) as daemon:
-                assert (await served(daemon)).status == 429  # the vendor's own
-                reply = await served(daemon)
-                assert (reply.status, reply.json["error"]["code"]) == (429, "rate_limited")
-                assert 18 <= int(reply.fields["retry-after"]) <= 20
-                assert 18_000 <= int(reply.fields["retry-after-ms"]) <= 20_000
-                assert reply.fields["x-sidecar-attempts"] == "0"
-                assert (len(a.received), len(b.received)) == (1, 1)
+        async with (
+            Llm(refusal(429, retry_after="40")) as a,
+            Llm(refusal(429, retry_after="20")) as b,
+            sidecar(config(service("a", a, **one), service("b", b, **one))) as daemon,
+        ):
+            assert (await served(daemon)).status == 429  # the vendor's own
+            reply = await served(daemon)
+            assert (reply.status, reply.json["error"]["code"]) == (429, "rate_limited")
+            assert 18 <= int(reply.fields["retry-after"]) <= 20
+            assert 18_000 <= int(reply.fields["retry-after-ms"]) <= 20_000
+            assert reply.fields["x-sidecar-attempts"] == "0"
+            assert (len(a.received), len(b.received)) == (1, 1)
 
     run(test())
 
@@ -185,19 +188,21 @@ def test_a_key_file_with_a_new_value_is_a_new_key(tmp_path: Path) -> None:
         file = tmp_path / "key"
         file.write_text("old")
         written = {"credential": {"bearer": {"file": str(file)}}}
-        async with Llm(by_key(old=refusal(401), new=GOOD)) as llm:
-            async with sidecar(config(service("a", llm, **written))) as daemon:
-                assert (await served(daemon)).status == 401
-                assert (await served(daemon)).fields["x-sidecar-attempts"] == "0"
-                file.write_text("new")
-                replies: list[Reply] = []
+        async with (
+            Llm(by_key(old=refusal(401), new=GOOD)) as llm,
+            sidecar(config(service("a", llm, **written))) as daemon,
+        ):
+            assert (await served(daemon)).status == 401
+            assert (await served(daemon)).fields["x-sidecar-attempts"] == "0"
+            file.write_text("new")
+            replies: list[Reply] = []
 
-                async def ask_again() -> None:
-                    while not replies or replies[-1].status != 200:
-                        replies.append(await served(daemon))
+            async def ask_again() -> None:
+                while not replies or replies[-1].status != 200:
+                    replies.append(await served(daemon))
 
-                await asyncio.wait_for(ask_again(), 10)
-                assert key_of(llm.received[-1]) == "new"
+            await asyncio.wait_for(ask_again(), 10)
+            assert key_of(llm.received[-1]) == "new"
 
     run(test())
 
@@ -205,11 +210,13 @@ def test_a_key_file_with_a_new_value_is_a_new_key(tmp_path: Path) -> None:
 def test_after_its_time_a_key_is_used_again() -> None:
     async def test() -> None:
         one = {"credential": {"bearer": {"literal": "one"}}}
-        async with Llm(refusal(429, retry_after_ms="200"), GOOD) as llm:
-            async with sidecar(config(service("a", llm, **one))) as daemon:
-                assert (await served(daemon)).status == 429
-                assert not daemon._ledger.service_available("a", 0.0)
-                await until(lambda: not daemon._ledger.cooling())
-                assert (await served(daemon)).status == 200
+        async with (
+            Llm(refusal(429, retry_after_ms="200"), GOOD) as llm,
+            sidecar(config(service("a", llm, **one))) as daemon,
+        ):
+            assert (await served(daemon)).status == 429
+            assert not daemon._ledger.service_available("a", 0.0)
+            await until(lambda: not daemon._ledger.cooling())
+            assert (await served(daemon)).status == 200
 
     run(test())

@@ -37,7 +37,7 @@ def test_a_status_tells_everything_about_an_endpoint_in_rotation() -> None:
 
 
 def test_a_status_tells_of_the_adaptive_limit() -> None:
-    """It is in rotation all the same: the next request may be let in again."""
+    """It is in rotation, but who looks now is told that it would not be picked, and why."""
     service = replace(service_of("a"), adaptive_concurrency=AdaptiveConcurrency())
     script = Script(service).at(0.0, starts("a", "one"))
     endpoint = script.endpoint("a")
@@ -45,7 +45,7 @@ def test_a_status_tells_of_the_adaptive_limit() -> None:
     script.ledger.finished(endpoint, Verdict.IGNORABLE, 0.2, began=0.0, cut=True)
     script.now = 0.3
     status = script.status("a")
-    assert (status.state, status.available, status.reason) == ("available", True, "overloaded")
+    assert (status.state, status.available, status.reason) == ("available", False, "overloaded")
     assert (status.concurrency_limit, status.ghosts, status.in_flight) == (1.0, 1, 0)
 
 

@@ -105,7 +105,7 @@ function endpointRow(endpoint) {
   const seen = endpoint.requests
     ? `${endpoint.failures} of ${endpoint.requests} failed, ${endpoint.in_flight} in flight`
     : `${endpoint.in_flight} in flight`;
-  const why = endpoint.state !== "available" && endpoint.reason ? `${reasonWords(endpoint.reason)} · ` : "";
+  const why = endpoint.reason ? `${reasonWords(endpoint.reason)} · ` : "";
   return element(
     "div",
     { class: "endpoint" },

@@ -17,6 +17,12 @@ const REASONS = {
   retry_after: "the service asked for it",
   retry_after_ended: "the time it asked for is over",
   manual: "by hand",
+  overloaded: "at its limit",
+  auth: "refused",
+  no_credit: "no credit",
+  rate_limited: "its rate limit is reached",
+  model_not_found: "not there",
+  loading: "still loading",
   ejected: "ejected",
 };
 const TONES = {
@@ -26,6 +32,8 @@ const TONES = {
   endpoint_returned: "good",
   service_recovered: "good",
   endpoint_probation: "warn",
+  scope_cooled: "warn",
+  scope_returned: "good",
   draining: "warn",
   restart_needed: "warn",
 };
@@ -51,7 +59,7 @@ export const reasonWords = (reason) => REASONS[reason] ?? reason;
 export const eventTone = (event) => TONES[event] ?? "calm";
 
 export function stateTone(endpoint) {
-  if (endpoint.state === "available") return "good";
+  if (endpoint.state === "available") return endpoint.available ? "good" : "warn";
   return endpoint.state === "probation" || endpoint.state === "ramp" ? "warn" : "bad";
 }
 
@@ -78,6 +86,10 @@ export function eventWords(event) {
       return `generation ${event.generation} runs`;
     case "policy_rejected":
       return `from ${event.source}: ${(event.problems ?? []).join("; ")}`;
+    case "scope_cooled":
+      return `${event.service}: ${event.scope} ${event.name} is left alone until ${timeOfDay(event.until)}${why}`;
+    case "scope_returned":
+      return `${event.service}: ${event.scope} ${event.name} may be used again`;
     case "draining":
       return `${event.in_flight} in flight`;
     default:

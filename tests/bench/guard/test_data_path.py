@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 import uvloop
@@ -33,6 +34,8 @@ def test_a_request_and_a_chunk_make_no_more_system_calls_than_was_kept() -> None
     try:
         now = system_calls.count()
     except (Missing, OSError) as why:
+        if os.environ.get("CI") == "true":
+            raise
         pytest.skip(str(why))
     if dearer := compare(before, now):
         pytest.fail(complaint(dearer), pytrace=False)
