@@ -186,7 +186,9 @@ class Exposition(Collector):
             labels=("service", "endpoint"),
         )
         for status in g.statuses():
-            available.add_metric((status.service, status.endpoint), float(status.available or status.reason == "overloaded"))
+            available.add_metric(
+                (status.service, status.endpoint), float(status.available or status.reason == "overloaded")
+            )
             if status.concurrency_limit is not None:
                 limit.add_metric((status.service, status.endpoint), status.concurrency_limit)
         yield available

@@ -16,6 +16,7 @@ from tests.itest.peers.clients import GRPCURL
 from tests.itest.peers.llama import LLAMA
 from tests.itest.peers.metrics import PROMETHEUS
 from tests.itest.peers.node import NODE_SDKS
+from tests.itest.peers.playwright import PLAYWRIGHT, playwright
 from tests.itest.peers.tracing import JAEGER
 
 
@@ -29,6 +30,7 @@ def main() -> int:
         (llama_server, LLAMA),
         (tiny_model, "random"),
         (node_sdks, NODE_SDKS),
+        (playwright, PLAYWRIGHT),
     ):
         try:
             print(f"{peer.__name__} {version} {peer()}", flush=True)
