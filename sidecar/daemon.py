@@ -187,6 +187,7 @@ class Daemon:
     def _install(self, snapshot: Snapshot, policy: Policy) -> None:
         self._in_force.install(snapshot)
         self._side.heads.forget()  # what is memorized with them names services of the policy before
+        self._shared.response_heads.forget()
         self.changes.state("policy_applied", generation=snapshot.generation)
 
     def _sources(self) -> Sources:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+HEDGE = "hedge"  # the reason of an attempt that was begun beside another
+
 
 class EndpointKey(NamedTuple):
     """Names one endpoint everywhere: in health state, events, spans and metrics."""

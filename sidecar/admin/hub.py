@@ -135,7 +135,7 @@ class EventHub:
 
     def request_finished(self, record: RequestRecord) -> None:
         for attempt in record.attempts:
-            if attempt.fallback_from is not None:
+            if attempt.fallback_from is not None and attempt.fell_back(record):
                 self._publish(
                     FellBack(
                         attempt.fallback_from,

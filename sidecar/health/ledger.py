@@ -28,7 +28,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 from sidecar.failure import Verdict
-from sidecar.health.endpoint import Absence, EndpointHealth, State, Traffic
+from sidecar.health.endpoint import AVAILABLE, Absence, EndpointHealth, State, Traffic
 from sidecar.health.events import (
     Ejected,
     EndpointAdded,
@@ -50,6 +50,8 @@ __all__ = ["EndpointHealth", "EndpointStatus", "Ledger"]
 
 LEAST_EXTENSION = 1.0
 NO_SCOPES = Scopes()  # of a service that is gone
+REMOVED = State.REMOVED
+SUCCESS, IGNORABLE = Verdict.SUCCESS, Verdict.IGNORABLE
 
 
 class Ledger:
@@ -111,7 +113,7 @@ class Ledger:
         if endpoint.limit is not None:
             endpoint.limit.began(now)
         endpoint.in_flight += 1
-        if endpoint.state is not State.AVAILABLE:
+        if endpoint.state is not AVAILABLE:
             endpoint.take(now)
         self._traffic.starts += 1
         return endpoint.era
@@ -144,18 +146,19 @@ class Ledger:
         """An attempt ended; `cut`: given up as late. Without its `era` it is taken for one of the present."""
         assert endpoint.in_flight > 0, f"{endpoint.key} has no attempt in flight"
         endpoint.in_flight -= 1
-        if cut and endpoint.limit is not None:
-            endpoint.limit.gave_up(now)
-        elif began is not None and verdict is Verdict.SUCCESS and endpoint.limit is not None:
-            endpoint.limit.lasted(now - began)
+        if endpoint.limit is not None:
+            if cut:
+                endpoint.limit.gave_up(now)
+            elif began is not None and verdict is SUCCESS:
+                endpoint.limit.lasted(now - began)
         events: list[HealthEvent] = []
-        if endpoint.state is State.REMOVED:
+        if endpoint.state is REMOVED:
             return events
         if (era is None or era == endpoint.era) and endpoint.ejection is None:
             if endpoint.on_probation:
                 events += self._judge_probation(endpoint, verdict, now)
-            elif verdict is not Verdict.IGNORABLE:
-                rule = endpoint.passive.observe(failed=verdict is Verdict.FAILURE, now=now)
+            elif verdict is not IGNORABLE:
+                rule = endpoint.passive.observe(failed=verdict is not SUCCESS, now=now)
                 if rule is not None and self._group_of(endpoint).has_room(endpoint):
                     events.append(self._eject(endpoint, rule, now))
         if retry_after is not None and retry_after > 0:
