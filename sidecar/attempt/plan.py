@@ -90,6 +90,7 @@ class Plan(Generic[E]):
         "_rng",
         "_time",
         "_tried",
+        "_until",
         "number",
         "rank",
         "route",
@@ -122,6 +123,7 @@ class Plan(Generic[E]):
         self._tried = NOBODY  # in the present service
         self._retries = 0  # in the present service
         self._pushback = False  # a 429 of the present service has been waited for
+        self._until = now  # when the last Wait is over
         self._other: tuple[int, E] | None = (
             None  # while two attempts run: the one that is not the present one
         )
@@ -191,6 +193,7 @@ class Plan(Generic[E]):
     def woke(self, now: float) -> Try[E] | Queue | Answer:
         """A Wait is over; the endpoint may have left rotation meanwhile."""
         assert self.state is State.WAITING, self.state
+        now = max(now, self._until)  # a timer may fire a hair early, and find cooling what asked for no more
         picked = self._chooser.pick(self.rank, self._late, now)
         if not isinstance(picked, Skipped):
             return self._try(picked, self._last().code, None, now)
@@ -394,6 +397,7 @@ class Plan(Generic[E]):
 
     def _wait(self, until: float) -> Wait:
         self.state = State.WAITING
+        self._until = until
         return Wait(until)
 
     def _answer(self, failure: Failure) -> Answer:

@@ -135,8 +135,8 @@ class EndpointHealth:
         return self.state is State.PROBATION and self.has_free_slot
 
     def cooling(self, now: float) -> bool:
-        """Whether nothing but its own wish keeps it out."""
-        return self.state is State.COOLING and self.ejection is None
+        """Whether nothing but its own wish keeps it out, and still does."""
+        return self.state is State.COOLING and self.ejection is None and self.due_back(now) > now
 
     def overloaded(self, now: float) -> bool:
         """Whether nothing but its limit speaks against one more attempt now."""

@@ -144,6 +144,20 @@ def test_an_endpoint_that_asks_for_rest_is_not_tried_even_where_nothing_else_is(
     run(test())
 
 
+@pytest.mark.parametrize("own", [{}, {"credential": {"bearer": {"literal": "one"}}}], ids=["endpoint", "key"])
+def test_a_429_that_may_be_waited_for_is_tried_again_at_the_very_moment_it_named(own: dict[str, object]) -> None:
+    """Whoever wakes the endpoint or the key may be a tick behind; the request must not find them resting still."""
+
+    async def test() -> None:
+        async with Llm(refusal(429, retry_after_ms="300"), GOOD) as llm:
+            written = config(service("a", llm, **own), route={"wait_for_retry_after": "300ms"})
+            async with sidecar(written) as daemon:
+                reply = await served(daemon)
+                assert (reply.status, reply.fields["x-sidecar-attempts"]) == (200, "2")
+
+    run(test())
+
+
 def test_a_model_that_is_not_there_is_not_asked_for_again() -> None:
     """Where the route may go on after a 404; other models still go to the service."""
 
