@@ -3,9 +3,10 @@
 In:      failures of attempts, with the key and the model that were sent; successes; `now`.
 Out:     what is cooling, until when and why. A scope that is cooling is not asked.
 Units:   monotonic seconds.
-Rules:   - credential, of keys that the sidecar supplies: refused (401, 403) or without credit (402, a 429 that says so)
+Rules:   - credential, of keys that the sidecar supplies: refused (401) or without credit (402, a 429 that says so)
            for a minute, twice as long each time, at most ten; a 429 for its Retry-After, or else for a second that
-           doubles up to a minute. An answer that succeeds with it forgets the past.
+           doubles up to a minute. An answer that succeeds with it forgets the past. A 403 says nothing about the key
+           as such: it may lack one model, or a firewall may not like one prompt.
          - model: a 404 that says the model is not there, for a minute.
          - service: a 529 or an event that says the same for its Retry-After, or else for 5 seconds that double up to
            a minute; any success forgets the past.
@@ -54,6 +55,8 @@ def blame_of(failure: Failure, service: str, credential: str | None, model: str 
         return None
     key = Scope("credential", credential)
     if failure.kind is FailureKind.AUTH:
+        if failure.status == 403:
+            return None
         reason = "no_credit" if failure.status in (402, 429) else "auth"
         return Blame(key, reason, MINUTE, 10 * MINUTE, None)
     if failure.kind is FailureKind.STATUS and failure.status == 429:

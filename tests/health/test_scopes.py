@@ -30,7 +30,7 @@ def of(failure: Failure, credential: str | None = "env A") -> tuple[str, str, st
     ("failure", "expected"),
     [
         (Failure(FailureKind.AUTH, 401), ("credential", "env A", "auth")),
-        (Failure(FailureKind.AUTH, 403), ("credential", "env A", "auth")),
+        (Failure(FailureKind.AUTH, 403), None),
         (Failure(FailureKind.AUTH, 402), ("credential", "env A", "no_credit")),
         (status(429), ("credential", "env A", "rate_limited")),
         (Failure(FailureKind.MODEL_NOT_FOUND, 404), ("model", "gpt-x", "model_not_found")),
