@@ -175,9 +175,10 @@ class Ledger:
     def cooling(self) -> list[ScopeCooled]:
         """Every scope that cools now, as it would be told."""
         return [
-            ScopeCooled(name, *scope, cooling.reason, cooling.until, True)
+            ScopeCooled(name, scope.kind, scope.name, *cooling)
             for name, group in self._groups.items()
             for scope, cooling in group.scopes.items()
+            if cooling.enforced
         ]
 
     def restore_key(self, service: str, name: str, now: float) -> list[HealthEvent]:
@@ -349,6 +350,8 @@ class Ledger:
         elsewhere = group.resolves_elsewhere(service)
         was, group.service = group.service, service
         events: list[HealthEvent] = group.adopt_keys(was)
+        if was.passive_health.enforce != service.passive_health.enforce:
+            events += group.drop_cooling()
         for endpoint in group.listed:
             endpoint.passive.adopt(service.passive_health, now)
             endpoint.limit = group.limit_for(endpoint.limit, self._rng)

@@ -158,7 +158,9 @@ def test_an_endpoint_that_asks_for_rest_is_not_tried_even_where_nothing_else_is(
 
 
 @pytest.mark.parametrize("own", [{}, {"credential": {"bearer": {"literal": "one"}}}], ids=["endpoint", "key"])
-def test_a_429_that_may_be_waited_for_is_tried_again_at_the_very_moment_it_named(own: dict[str, object]) -> None:
+def test_a_429_that_may_be_waited_for_is_tried_again_at_the_very_moment_it_named(
+    own: dict[str, object],
+) -> None:
     """Whoever wakes the endpoint or the key may be a tick behind; the request must not find them resting still."""
 
     async def test() -> None:
