@@ -8,7 +8,8 @@ Errors:  KeyError from eject and restore for an endpoint that is not listed; Ass
          is finished that was never started.
 Rules:   - Return: by timer, into a probation of `probation_requests` attempts (in flight and passed
            together); when that many succeeded it returns and ramps up; one failure ejects it again, with k
-           one higher; an ignorable one gives its place back. `probation_requests: 0` returns it at once.
+           one higher; an ignorable one gives its place back. `probation_requests: 0` returns it at once, and so
+           does the share limit where it would not let the endpoint leave again.
          - Retry-After cools an endpoint until then, at most `max_ejection_time`, whatever the verdict says
            beside it; k and the share limit have no part in it. A wish that would move the end by less than
            a second changes nothing, or every refusal of a burst would be an event.
@@ -284,6 +285,8 @@ class Ledger:
         endpoint.probing = max(0, endpoint.probing - 1)  # below 0 only for a straggler without its era
         if verdict is Verdict.FAILURE:
             endpoint.passive.observe(failed=True, now=now)
+            if not self._group_of(endpoint).has_room(endpoint):
+                return [self._return(endpoint, "ejection_ended", now)]
             return [self._eject(endpoint, "probation_failed", now)]
         if verdict is Verdict.SUCCESS:
             endpoint.passive.observe(failed=False, now=now)
@@ -339,7 +342,8 @@ class Ledger:
             endpoint.bring_back("", now, ramp=False)
             return []
         policy = endpoint.passive.policy
-        if policy.probation_requests == 0 or not policy.enforce or policy.max_ejection_percent <= 0:
+        has_room = self._group_of(endpoint).has_room(endpoint)
+        if policy.probation_requests == 0 or not policy.enforce or not has_room:
             return [self._return(endpoint, "ejection_ended", now)]  # a failed probation could not eject it
         endpoint.put_on_probation(now)
         return [Probation(endpoint.key, policy.probation_requests)]

@@ -28,7 +28,7 @@ from sidecar.terms import EndpointKey
 from tests.health.script import SERVICE, key, service_of
 
 NAMES = "abcde"
-BY_RULES = ("consecutive_failures", "failure_percentage")
+BY_RULES = ("consecutive_failures", "failure_percentage", "probation_failed")
 
 # Quarters of a second and powers of two are exact in floats, so the slow model may count in whole steps.
 policies = st.builds(
