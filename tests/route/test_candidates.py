@@ -106,6 +106,18 @@ def test_the_endpoint_due_back_first_stands_in() -> None:
     assert own.due_first({soon.key, late.key, probed.key}, 0.0) is None
 
 
+def test_of_those_who_are_due_at_one_moment_the_less_loaded_stands_in_and_chance_decides_between_equals() -> (
+    None
+):
+    """All of a service that are out by their probes, or at their limits: the first of the list must not get it all."""
+    out = [spot("own/a", until=inf), spot("own/b", until=inf), spot("own/c", until=inf)]
+    own = picker(out)
+    stood_in = [own.due_first((), 0.0) for _ in range(300)]
+    assert all(80 <= stood_in.count(one) <= 120 for one in out)
+    busy, free = spot("own/a", limited=True, in_flight=4), spot("own/b", limited=True, in_flight=3)
+    assert picker([busy, free]).due_first((), 0.0) is free
+
+
 def of_two_services(own: list[Spot], vendor: list[Spot], *, limit_of_own: int = 0) -> Candidates[Spot]:
     endpoints = {"own": own, "vendor": vendor}
     return candidates(Route("r", ("own", "vendor")), endpoints, Random(1), {"own": limit_of_own})
