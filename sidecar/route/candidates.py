@@ -54,7 +54,8 @@ class ServicePicker(Generic[E]):
 
     def pick(self, avoid: Collection[EndpointKey], now: float, ask: Ask = ANYTHING) -> E | Skipped:
         """An endpoint in rotation that is not among those to avoid; nobody overtakes those who wait."""
-        return Skipped("overloaded", now) if self.waiting else self.pick_in_turn(avoid, now, ask)
+        found = self.pick_in_turn(avoid, now, ask)
+        return Skipped("overloaded", now) if self.waiting and not isinstance(found, Skipped) else found
 
     def may_wait(self) -> float | None:
         """How long a request may stand in the service's line; None: there is none, or it is full."""
@@ -97,9 +98,10 @@ class ServicePicker(Generic[E]):
     def _skipped(self, endpoints: Sequence[E], avoid: Collection[EndpointKey], now: float) -> Skipped:
         if not endpoints:
             return Skipped("no_endpoint", inf)
-        if self._full(endpoints) or any(e.overloaded(now) for e in endpoints if e.key not in avoid):
+        allowed = [e for e in endpoints if e.key not in avoid]
+        if any(e.available(now) or e.overloaded(now) for e in allowed):  # so the service is full, or they are
             return Skipped("overloaded", now)
-        due_back = min((e.due_back(now) for e in endpoints if e.key not in avoid), default=inf)
+        due_back = min((e.due_back(now) for e in allowed), default=inf)
         cooling = all(e.cooling(now) for e in endpoints)
         return Skipped("cooling" if cooling else "unhealthy", due_back)
 

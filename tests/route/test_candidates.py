@@ -78,6 +78,17 @@ def test_max_concurrency_counts_over_all_endpoints_of_the_service(loads: tuple[i
     assert (limited.due_first((), 1.0) is None) is full
 
 
+def test_nobody_overtakes_those_who_wait_and_nobody_joins_them_for_what_is_out() -> None:
+    """A place that nobody can have is not worth waiting for."""
+    own = picker([spot("own/a")])
+    own.waiting = 2
+    assert own.pick((), 0.0) == Skipped("overloaded", 0.0)
+    assert isinstance(own.pick_in_turn((), 0.0), Spot)
+    out = picker([spot("own/a", until=30.0, in_flight=1)], max_concurrency=1)
+    out.waiting = 2
+    assert out.pick((), 0.0) == Skipped("unhealthy", 30.0)
+
+
 def test_without_max_concurrency_nothing_is_ever_full() -> None:
     """Absent and 0 mean no limit."""
     for limit in (None, 0):
