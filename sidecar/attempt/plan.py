@@ -23,8 +23,8 @@ Rules, in the order they are asked when an attempt failed:
    whole. Services out of rotation or full are passed over as fallback_on allows. Ranks never go back.
 5. Else the last failure is the answer.
 
-A service that is over its limits and has a waiting line lets the request stand in it before it is passed over. Who waits
-for what has left rotation meanwhile, or wants to be left alone, goes on at once.
+A service that is over its limits and has a waiting line lets the request stand in it before it is passed over. Whoever
+waits for what has left rotation meanwhile, or wants to be left alone, goes on at once.
 
 Hedging: a request that is slow, but not late, may have a second attempt, once, on an endpoint not yet tried, in the
 same service or the next. Whichever commits first wins. While both run, one that fails or is late is dropped and
