@@ -16,9 +16,10 @@ from sidecar.health.ledger import EndpointHealth, Ledger
 from sidecar.policy.snapshot import ActiveHealth, AdaptiveConcurrency, PassiveHealth, Route, Service
 from sidecar.policy.snapshot import RetryBudget as BudgetPolicy
 from sidecar.route.candidates import Candidates, ServicePicker
-from tests.attempt.script import DEFAULT_FALLBACK_ON, Command
+from tests.attempt.script import DEFAULT_FALLBACK_ON
 from tests.health.script import service_of
 
+Command = Try[EndpointHealth] | Wait | Queue | Drop | Answer | None
 OUT = frozenset({State.EJECTED, State.COOLING, State.PROBE_FAILED, State.REMOVED})
 FAILURES = (
     Failure(FailureKind.CONNECT_FAILURE),
