@@ -185,7 +185,7 @@ class Request:
         self.outcome.first_packet = self.world.now - self.outcome.began
         self.outcome.served_by = self.rank
         if not self.is_late:
-            self.sidecar.ledger.on_time(self.endpoint, self.began, self.world.now)
+            self.sidecar.hear(self.sidecar.ledger.on_time(self.endpoint, self.began, self.world.now))
         self.plan.committed()
 
     def whole(self) -> None:

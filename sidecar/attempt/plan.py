@@ -23,7 +23,8 @@ Rules, in the order they are asked when an attempt failed:
    whole. Services out of rotation or full are passed over as fallback_on allows. Ranks never go back.
 5. Else the last failure is the answer.
 
-A service that is over its limits and has a waiting line lets the request stand in it before it is passed over.
+A service that is over its limits and has a waiting line lets the request stand in it before it is passed over. Whoever
+waits for what has left rotation meanwhile, or wants to be left alone, goes on at once.
 
 Hedging: a request that is slow, but not late, may have a second attempt, once, on an endpoint not yet tried, in the
 same service or the next. Whichever commits first wins. While both run, one that fails or is late is dropped and
@@ -97,6 +98,7 @@ class Plan(Generic[E]):
         "_rng",
         "_time",
         "_tried",
+        "_until",
         "number",
         "rank",
         "route",
@@ -133,6 +135,7 @@ class Plan(Generic[E]):
         self._tried = NOBODY  # in the present service
         self._retries = 0  # in the present service
         self._pushback = False  # a 429 of the present service has been waited for
+        self._until = now  # when the last Wait is over
         self._other: tuple[int, E] | None = (
             None  # while two attempts run: the one that is not the present one
         )
@@ -205,6 +208,7 @@ class Plan(Generic[E]):
     def woke(self, now: float) -> Try[E] | Queue | Answer:
         """A Wait is over; the endpoint may have left rotation meanwhile."""
         assert self.state is WAITING, self.state
+        now = max(now, self._until)  # a timer may fire a hair early, and find cooling what asked for no more
         picked = self._chooser.pick(self.rank, self._late, now)
         if not isinstance(picked, Skipped):
             return self._try(picked, self._last().code, None, now)
@@ -212,18 +216,18 @@ class Plan(Generic[E]):
         due = self._chooser.due_first(self.rank, self._late, now) if is_due(picked, now) else None
         return self._go_on(now) if due is None else self._try(due, self._last().code, None, now)
 
-    def in_turn(self, now: float) -> Try[E] | Answer | None:
+    def in_turn(self, now: float) -> Try[E] | Queue | Answer | None:
         """It is the request's turn in the waiting line. None: there is still no place."""
         assert self.state is WAITING, self.state
         picked = self._chooser.pick_in_turn(self.rank, self._late, now)
-        return None if isinstance(picked, Skipped) else self._try(picked, *self._in_line, now)
+        if not isinstance(picked, Skipped):
+            return self._try(picked, *self._in_line, now)
+        return None if picked.reason == "overloaded" else self._leave_line(picked, now)
 
     def waited_enough(self, now: float) -> Try[E] | Queue | Answer:
         """Nothing came free while the request stood in the waiting line."""
         assert self.state is WAITING, self.state
-        if self._failure is None:
-            return self._begin_at(self.rank + 1, Skipped("overloaded", now), now)
-        return self._go_on(now)
+        return self._leave_line(Skipped("overloaded", now), now)
 
     def out_of_time(self) -> Answer:
         """The app gives up now: whatever runs is dropped."""
@@ -386,6 +390,9 @@ class Plan(Generic[E]):
         ends = (now + length, self._share(now), self._time.end)
         return Queue(self.rank, min(end for end in ends if end is not None))
 
+    def _leave_line(self, why: Skipped, now: float) -> Try[E] | Queue | Answer:
+        return self._begin_at(self.rank + 1, why, now) if self._failure is None else self._go_on(now)
+
     def _begin_at(self, start: int, first: Skipped, now: float) -> Try[E] | Queue | Answer:
         """Nobody has been asked yet, and `first` is why the primary is not."""
         self.rank = 0
@@ -416,6 +423,7 @@ class Plan(Generic[E]):
 
     def _wait(self, until: float) -> Wait:
         self.state = WAITING
+        self._until = until
         return Wait(until)
 
     def _answer(self, failure: Failure) -> Answer:

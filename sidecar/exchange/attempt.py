@@ -296,7 +296,10 @@ class Attempt:
         """An error that came in time proves nothing."""
         head = self.gate.head
         if not self.record.late and head is not None and head.status < 400:
-            self._exchange.shared.ledger.on_time(self.endpoint, self.record.started_at, now)
+            shared = self._exchange.shared
+            events = shared.ledger.on_time(self.endpoint, self.record.started_at, now)
+            if events:
+                shared.health_events(events)
 
     def _open(self) -> None:
         now = monotonic()

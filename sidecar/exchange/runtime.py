@@ -202,8 +202,8 @@ class ServiceRuntime:
             self.tls = old.tls
         else:
             old.close()
-        if old.quota is not None and old.quota.keeps(self.service.rate_limit):
-            self.quota = old.quota
+        if old.quota is not None and self.quota is not None:
+            self.quota.take_over(old.quota)
 
     def keep_only(self, addresses: Sequence[str]) -> None:
         """Closes idle connections to endpoints that are gone."""
@@ -300,5 +300,5 @@ class Runtime:
                 service.close()
         for name, route in old.routes.items():
             known = self.routes.get(name)
-            if known is not None and route.quota is not None and route.quota.keeps(known.route.rate_limit):
-                known.quota = route.quota
+            if known is not None and known.quota is not None and route.quota is not None:
+                known.quota.take_over(route.quota)

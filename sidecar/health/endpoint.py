@@ -4,9 +4,11 @@ In:      the ledger's decisions, each with `now`.
 Out:     what a pick asks: available, share, due_back, why. Asking changes nothing.
 Facts:   ejection, cooling (Retry-After), failing probes, probation, ramp. The first that holds, in this
          order, is the state; with none it is available.
-Era:     grows whenever an ejection or a probation ends. An attempt speaks only about the era it began in
-         and never during an ejection, so a stream from before one can neither pass nor fail the probation
-         after it.
+Era:     grows whenever an ejection ends, and when an endpoint is put back by a probe or by hand. An attempt speaks only
+         about the era it began in and never during an ejection, so a stream from before one can neither pass nor
+         fail the probation after it.
+Say:     an attempt on probation need not come to its end to be heard, for an answer may take minutes. With its first
+         packet it passes, late it gives its place to another; at its end only a failure still counts.
 Ramp:    the share grows in a straight line from FLOOR to 1 over `ramp` seconds. Every attempt that starts
          anywhere in the ledger, this endpoint included, earns a ramping endpoint its share as credit; one
          attempt costs 1. A request that was turned away is served elsewhere and so is counted there: of
@@ -77,6 +79,7 @@ class EndpointHealth:
 
     __slots__ = (
         "_credit",
+        "_heard",
         "_starts_seen",
         "_traffic",
         "cooled",
@@ -89,6 +92,7 @@ class EndpointHealth:
         "pace",
         "passed",
         "passive",
+        "probation_from",
         "probe",
         "probing",
         "ramp_from",
@@ -117,8 +121,10 @@ class EndpointHealth:
         self.ejection: Absence | None = None
         self.cooled: Absence | None = None  # as it asked with Retry-After
         self.on_probation = False
-        self.probing = 0  # attempts of this probation in flight
+        self.probation_from = now
+        self.probing = 0  # attempts of this probation in flight that have not been heard
         self.passed = 0  # and those that succeeded
+        self._heard: set[float] = set()  # when those began that have been heard before their end
         self.ramp_from: float | None = None
         self.return_reason = ""
         self._traffic = traffic
@@ -136,8 +142,8 @@ class EndpointHealth:
         return self.state is State.PROBATION and self.has_free_slot
 
     def cooling(self, now: float) -> bool:
-        """Whether nothing but its own wish keeps it out."""
-        return self.state is State.COOLING and self.ejection is None
+        """Whether nothing but its own wish keeps it out, and still does."""
+        return self.state is State.COOLING and self.ejection is None and self.due_back(now) > now
 
     def overloaded(self, now: float) -> bool:
         """Whether nothing but its limit speaks against one more attempt now."""
@@ -200,6 +206,23 @@ class EndpointHealth:
             self._credit = max(0.0, min(MOST_CREDIT, self._credit_at(now)) - 1.0)
             self._starts_seen = self._traffic.starts
 
+    def hear(self, began: float) -> bool:
+        """An attempt that began then is heard before its end. Whether it is one of this probation, and it is the first
+        time."""
+        if began < self.probation_from or began in self._heard:
+            return False
+        self._heard.add(began)
+        self.probing = max(0, self.probing - 1)
+        return True
+
+    def hear_end(self, began: float | None) -> bool:
+        """An attempt of this probation has ended. Whether it had not been heard before."""
+        if began in self._heard:
+            self._heard.discard(began)
+            return False
+        self.probing = max(0, self.probing - 1)  # below 0 only for a straggler without its era
+        return True
+
     def eject(self, absence: Absence, now: float) -> None:
         self.ejection = absence
         self.passive.hold(now)
@@ -212,14 +235,17 @@ class EndpointHealth:
         self.ejection = None
         self.era += 1
         self.on_probation = True
+        self.probation_from = now
         self.probing = self.passed = 0
+        self._heard.clear()
         self.passive.clear()
         self.settle(now)
 
     def bring_back(self, reason: str, now: float, *, ramp: bool) -> None:
         """Passive health has nothing against it any more."""
         self.ejection = None
-        self.era += 1
+        if reason != "probation_passed":  # whoever has passed it may still break
+            self.era += 1
         self.on_probation = False
         self.return_reason = reason
         self.passive.start_anew(now)

@@ -49,14 +49,12 @@ class Group:
 
     def blame(self, blame: Blame, now: float) -> list[HealthEvent]:
         """A scope of it is to be left alone; told, and done if the policy is enforced."""
-        enforced = self.policy.enforce
-        cooling = self.scopes.cool(blame, self.policy.max_ejection_time, now)
+        policy = self.policy
+        cooling = self.scopes.cool(blame, policy.max_ejection_time, now, enforced=policy.enforce)
         if cooling is None:
             return []
-        if not enforced:
-            self.scopes.forget(blame.scope)
         kind, name = blame.scope
-        return [ScopeCooled(self.service.name, kind, name, cooling.reason, cooling.until, enforced)]
+        return [ScopeCooled(self.service.name, kind, name, *cooling)]
 
     def end_cooling(self, now: float) -> list[HealthEvent]:
         return [ScopeReturned(self.service.name, *scope) for scope in self.scopes.over(now)]
@@ -68,6 +66,10 @@ class Group:
         same = frozenset(scope for credential, scope in names if credential in kept)
         gone = self.scopes.adopt(_keys_of(self.service), same)
         return [ScopeReturned(self.service.name, *scope) for scope in gone]
+
+    def drop_cooling(self) -> list[HealthEvent]:
+        """What was said of scopes so far does not count any more."""
+        return [ScopeReturned(self.service.name, *scope) for scope in self.scopes.forget_all()]
 
     def has_room(self, endpoint: EndpointHealth) -> bool:
         """Whether the share limit lets this one leave too."""

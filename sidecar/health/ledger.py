@@ -7,8 +7,10 @@ Units:   seconds, monotonic.
 Errors:  KeyError from eject and restore for an endpoint that is not listed; AssertionError when an attempt
          is finished that was never started.
 Rules:   - Return: by timer, into a probation of `probation_requests` attempts (in flight and passed
-           together); when that many succeeded it returns and ramps up; one failure ejects it again, with k
-           one higher; an ignorable one gives its place back. `probation_requests: 0` returns it at once.
+           together); when that many succeeded (a stream does with its first packet) it returns and ramps up;
+           one failure ejects it again, with k one higher; an ignorable one gives its place back, and so does a
+           late one. `probation_requests: 0` returns it at once, and so does the share limit where it would not
+           let the endpoint leave again.
          - Retry-After cools an endpoint until then, at most `max_ejection_time`, whatever the verdict says
            beside it; k and the share limit have no part in it. A wish that would move the end by less than
            a second changes nothing, or every refusal of a burst would be an event.
@@ -49,6 +51,7 @@ from sidecar.terms import EndpointKey
 __all__ = ["EndpointHealth", "EndpointStatus", "Ledger"]
 
 LEAST_EXTENSION = 1.0
+NOTHING: Sequence[HealthEvent] = ()
 NO_SCOPES = Scopes()  # of a service that is gone
 REMOVED = State.REMOVED
 SUCCESS, IGNORABLE = Verdict.SUCCESS, Verdict.IGNORABLE
@@ -118,12 +121,15 @@ class Ledger:
         self._traffic.starts += 1
         return endpoint.era
 
-    def on_time(self, endpoint: EndpointHealth, began: float, now: float) -> None:
+    def on_time(self, endpoint: EndpointHealth, began: float, now: float) -> Sequence[HealthEvent]:
         """The first packet of a stream that began then has come in time."""
         if endpoint.pace is not None:
             endpoint.pace.heard(now - began, now)
         if endpoint.limit is not None:
             endpoint.limit.on_time(began, endpoint.in_flight)
+        if endpoint.on_probation and endpoint.state is not State.REMOVED and endpoint.hear(began):
+            return self._told(self._group_of(endpoint), self._pass_probation(endpoint, now), now)
+        return NOTHING
 
     def late(self, endpoint: EndpointHealth, began: float, now: float) -> None:
         """It is late, whether the attempt is given up for it or not."""
@@ -131,6 +137,8 @@ class Ledger:
             endpoint.pace.heard(now - began, now)
         if endpoint.limit is not None:
             endpoint.limit.late(began, endpoint.in_flight, now)
+        if endpoint.on_probation:
+            endpoint.hear(began)
 
     def finished(
         self,
@@ -156,7 +164,7 @@ class Ledger:
             return events
         if (era is None or era == endpoint.era) and endpoint.ejection is None:
             if endpoint.on_probation:
-                events += self._judge_probation(endpoint, verdict, now)
+                events += self._judge_probation(endpoint, verdict, began, now)
             elif verdict is not IGNORABLE:
                 rule = endpoint.passive.observe(failed=verdict is not SUCCESS, now=now)
                 if rule is not None and self._group_of(endpoint).has_room(endpoint):
@@ -178,9 +186,10 @@ class Ledger:
     def cooling(self) -> list[ScopeCooled]:
         """Every scope that cools now, as it would be told."""
         return [
-            ScopeCooled(name, *scope, cooling.reason, cooling.until, True)
+            ScopeCooled(name, scope.kind, scope.name, *cooling)
             for name, group in self._groups.items()
             for scope, cooling in group.scopes.items()
+            if cooling.enforced
         ]
 
     def restore_key(self, service: str, name: str, now: float) -> list[HealthEvent]:
@@ -281,17 +290,21 @@ class Ledger:
     # Decisions.
 
     def _judge_probation(
-        self, endpoint: EndpointHealth, verdict: Verdict, now: float
-    ) -> Iterable[HealthEvent]:
-        endpoint.probing = max(0, endpoint.probing - 1)  # below 0 only for a straggler without its era
+        self, endpoint: EndpointHealth, verdict: Verdict, began: float | None, now: float
+    ) -> list[HealthEvent]:
+        is_news = endpoint.hear_end(began)
         if verdict is Verdict.FAILURE:
             endpoint.passive.observe(failed=True, now=now)
+            if not self._group_of(endpoint).has_room(endpoint):
+                return [self._return(endpoint, "ejection_ended", now)]
             return [self._eject(endpoint, "probation_failed", now)]
-        if verdict is Verdict.SUCCESS:
-            endpoint.passive.observe(failed=False, now=now)
-            endpoint.passed += 1
-            if endpoint.passed >= endpoint.passive.policy.probation_requests:
-                return [self._return(endpoint, "probation_passed", now)]
+        return self._pass_probation(endpoint, now) if is_news and verdict is Verdict.SUCCESS else []
+
+    def _pass_probation(self, endpoint: EndpointHealth, now: float) -> list[HealthEvent]:
+        endpoint.passive.observe(failed=False, now=now)
+        endpoint.passed += 1
+        if endpoint.passed >= endpoint.passive.policy.probation_requests:
+            return [self._return(endpoint, "probation_passed", now)]
         return []
 
     def _eject(self, endpoint: EndpointHealth, reason: str, now: float) -> HealthEvent:
@@ -341,7 +354,8 @@ class Ledger:
             endpoint.bring_back("", now, ramp=False)
             return []
         policy = endpoint.passive.policy
-        if policy.probation_requests == 0 or not policy.enforce or policy.max_ejection_percent <= 0:
+        has_room = self._group_of(endpoint).has_room(endpoint)
+        if policy.probation_requests == 0 or not policy.enforce or not has_room:
             return [self._return(endpoint, "ejection_ended", now)]  # a failed probation could not eject it
         endpoint.put_on_probation(now)
         return [Probation(endpoint.key, policy.probation_requests)]
@@ -352,6 +366,8 @@ class Ledger:
         elsewhere = group.resolves_elsewhere(service)
         was, group.service = group.service, service
         events: list[HealthEvent] = group.adopt_keys(was)
+        if was.passive_health.enforce != service.passive_health.enforce:
+            events += group.drop_cooling()
         for endpoint in group.listed:
             endpoint.passive.adopt(service.passive_health, now)
             endpoint.limit = group.limit_for(endpoint.limit, self._rng)

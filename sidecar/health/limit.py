@@ -9,7 +9,10 @@ Rules:   - Growth. What has been proven may be doubled: an on-time first packet 
            that moment. Until something is late nothing else limits, so a cold start doubles with each answer.
          - Cut. A late first packet sets the limit to BETA of what was in use, and never below 1. Attempts that
            had begun before a cut belong to the same congestion: at most one cut a first-packet timeout.
-         - Recovery by time, as in CUBIC: flat near the old use after RECOVERY timeouts, then ever faster.
+           While ghosts are about, what is in use is what the last cut has left: then the limit itself is cut.
+         - Recovery by time, as in CUBIC: flat near the old use after RECOVERY timeouts, then ever faster. But never
+           slower than what first packets in time earn: EARNED of one more for each limit's worth of them. With a
+           timeout of many seconds time alone would keep a quiet pod from its primary for minutes.
          - Pressure. One at a time is still too much where many sidecars share a server, and a cut says nothing
            to those who come in the meantime. So each cut adds 1 to the pressure m, and while there is some,
            attempts begin at least usual * (2^m - 1) / limit apart, by a random factor around 1: at m = 1 as
@@ -26,8 +29,8 @@ Limits:  attempts without a stream take a place but say nothing: their first pac
          Whether a server cancels cannot be seen from here: after the hang-up nothing comes back either way.
          So it is taken to compute on until the policy says otherwise; being wrong costs a few per cent of
          a cancelling server, and the other error can kill one that does not.
-Source:  CUBIC (RFC 9438) for cut and recovery, Ethernet's exponential backoff for the gaps; figures of the
-         surge with 1 to 50 sidecars (`make sim`) for the constants.
+Source:  CUBIC (RFC 9438) for cut and recovery, its Reno-friendly region for what is earned, Ethernet's exponential
+         backoff for the gaps; figures of the surge with 1 to 50 sidecars (`make sim`) for the constants.
 """
 
 from __future__ import annotations
@@ -39,16 +42,17 @@ from random import Random
 BETA = 0.8  # share of what was in use that is left after a cut
 
 # Timeouts until the limit is back at what was in use. Sooner finds free slots sooner, and is late more often.
-RECOVERY = 20.0
+RECOVERY = 30.0
 SHORTEST_RECOVERY = 1.0
 LONGEST_RECOVERY = 60.0
 # After that it grows by as much as it was cut, but at least by this, in the same time again.
 FASTER = 1.0
+EARNED = 0.5
 
 # Before anything is proven: more than a quiet pod ever has in flight, less than a small GPU dies of.
 START = 16.0
 
-RELIEF = 0.4
+RELIEF = 0.6
 PROBING = 2.0
 MOST_PRESSURE = 4.0
 LONGEST_GAP = 8.0  # seconds, before chance: an endpoint that works again is not found out later than this
@@ -66,6 +70,7 @@ class Limit:
     __slots__ = (
         "_cut_at",
         "_dither",
+        "_earned",
         "_ghosts",
         "_most",
         "_not_before",
@@ -87,6 +92,7 @@ class Limit:
         self._most = START  # twice what has been proven since the last cut
         self._old = inf  # in use at the last cut; inf: nothing was late, or it has got over it
         self._cut_at = -inf
+        self._earned = START  # what packets in time have made of the last cut
         self._pressure = 0.0
         self._not_before = -inf
         self._probe_from = -inf  # start of the attempt that the next one waits for
@@ -118,7 +124,7 @@ class Limit:
         way = (now - self._cut_at) / recovery - 1.0  # -1: just cut; 0: the flat stretch
         step = (1.0 - BETA) * self._old
         grown = self._old + (step if way < 0.0 else max(step, FASTER)) * way * way * way
-        return max(1.0, min(grown, max(self._most, self._old)))
+        return max(1.0, min(max(grown, self._earned), max(self._most, self._old)))
 
     def ghosts(self, now: float) -> int:
         """Attempts that were given up and may still keep the server busy."""
@@ -150,12 +156,16 @@ class Limit:
             self._probe_from = -inf
         if began > self._cut_at:
             self._pressure = max(0.0, self._pressure - RELIEF)
+            self._earned += EARNED / self._earned
 
     def late(self, began: float, in_flight: int, now: float) -> None:
         """A first packet is late; its attempt still counts in `in_flight`."""
         if began <= self._cut_at:
             return
-        self._old = float(max(1, in_flight + self.ghosts(now)))
+        ghosts = self.ghosts(now)
+        in_use = float(max(1, in_flight + ghosts))
+        self._old = max(in_use, BETA * self.at(now)) if ghosts and self._old is not inf else in_use
+        self._earned = max(1.0, BETA * self._old)
         self._most = START
         self._cut_at = now
         self._pressure = min(self._pressure + 1.0, MOST_PRESSURE)

@@ -3,9 +3,10 @@
 In:      failures of attempts, with the key and the model that were sent; successes; `now`.
 Out:     what is cooling, until when and why. A scope that is cooling is not asked.
 Units:   monotonic seconds.
-Rules:   - credential, of keys that the sidecar supplies: refused (401, 403) or without credit (402, a 429 that says so)
+Rules:   - credential, of keys that the sidecar supplies: refused (401) or without credit (402, a 429 that says so)
            for a minute, twice as long each time, at most ten; a 429 for its Retry-After, or else for a second that
-           doubles up to a minute. An answer that succeeds with it forgets the past.
+           doubles up to a minute. An answer that succeeds with it forgets the past. A 403 says nothing about the key
+           as such: it may lack one model, or a firewall may not like one prompt.
          - model: a 404 that says the model is not there, for a minute.
          - service: a 529 or an event that says the same for its Retry-After, or else for 5 seconds that double up to
            a minute; any success forgets the past.
@@ -42,6 +43,7 @@ class Blame(NamedTuple):
 class Cooling(NamedTuple):
     reason: str
     until: float
+    enforced: bool = True  # else it only would be left alone
 
 
 def blame_of(failure: Failure, service: str, credential: str | None, model: str | None) -> Blame | None:
@@ -54,6 +56,8 @@ def blame_of(failure: Failure, service: str, credential: str | None, model: str 
         return None
     key = Scope("credential", credential)
     if failure.kind is FailureKind.AUTH:
+        if failure.status == 403:
+            return None
         reason = "no_credit" if failure.status in (402, 429) else "auth"
         return Blame(key, reason, MINUTE, 10 * MINUTE, None)
     if failure.kind is FailureKind.STATUS and failure.status == 429:
@@ -75,13 +79,13 @@ class Scopes:
         """Whether there is anything to forget or to ask about."""
         return bool(self._cooling or self._strikes)
 
-    def cool(self, blame: Blame, longest: float, now: float) -> Cooling | None:
-        """None: it is cooling for about as long already."""
+    def cool(self, blame: Blame, longest: float, now: float, *, enforced: bool = True) -> Cooling | None:
+        """None: it is cooling, or would be, for about as long already."""
         scope = blame.scope
         strikes = self._strikes.get(scope, 0)
         length = blame.asked or min(blame.first * 2.0**strikes, blame.longest)
         present = self._cooling.get(scope)
-        cooling = Cooling(blame.reason, now + min(length, longest))
+        cooling = Cooling(blame.reason, now + min(length, longest), enforced)
         if present is not None and cooling.until < present.until + LEAST_EXTENSION:
             return None
         if scope.kind == "model":
@@ -98,7 +102,7 @@ class Scopes:
 
     def cooling(self, scope: Scope, now: float) -> Cooling | None:
         found = self._cooling.get(scope)
-        return found if found is not None and found.until > now else None
+        return found if found is not None and found.enforced and found.until > now else None
 
     def closed(self, service: str, model: str | None, now: float) -> Cooling | None:
         """Why nothing may be sent to the service for this model, and until when."""
@@ -120,16 +124,21 @@ class Scopes:
         return min(cooling, key=lambda one: one.until)
 
     def forget(self, scope: Scope) -> bool:
-        """It is new again; returns whether it was cooling."""
+        """It is new again; returns whether it was left alone."""
         self._strikes.pop(scope, None)
-        return self._cooling.pop(scope, None) is not None
+        found = self._cooling.pop(scope, None)
+        return found is not None and found.enforced
+
+    def forget_all(self) -> list[Scope]:
+        """All are new again; returns those that were left alone."""
+        return [scope for scope in sorted({*self._cooling, *self._strikes}) if self.forget(scope)]
 
     def over(self, now: float) -> list[Scope]:
         """Those whose time has come; they cool no more."""
-        ended = [scope for scope, cooling in self._cooling.items() if cooling.until <= now]
-        for scope in ended:
+        ended = [(scope, cooling) for scope, cooling in self._cooling.items() if cooling.until <= now]
+        for scope, _ in ended:
             del self._cooling[scope]
-        return ended
+        return [scope for scope, cooling in ended if cooling.enforced]
 
     def adopt(self, keys: tuple[Scope, ...], same: frozenset[Scope]) -> list[Scope]:
         """Another policy has these keys, some the same as before; returns what was cooling and is not any more."""

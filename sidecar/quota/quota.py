@@ -18,6 +18,7 @@ from sidecar.policy.snapshot import RateLimit
 from sidecar.quota.bucket import Bucket
 
 MOST = 10_000
+ROOM = 500  # is made at a time, for to look through them all takes a millisecond
 API_KEY_FIELDS = (b"authorization", b"x-api-key", b"api-key")
 
 
@@ -68,17 +69,17 @@ class Taken:
 class _Limit:
     """One rate limit and its consumers."""
 
-    __slots__ = ("_by", "_consumers", "policy")
+    __slots__ = ("_by", "consumers", "policy")
 
     def __init__(self, policy: RateLimit) -> None:
         self.policy = policy
         self._by = policy.by
-        self._consumers: dict[bytes, tuple[Bucket | None, Bucket | None]] = {}
+        self.consumers: dict[bytes, tuple[Bucket | None, Bucket | None]] = {}
 
     def buckets(self, who: Who, now: float) -> tuple[Bucket | None, Bucket | None]:
         """Of requests and of tokens."""
         name = _name(self._by, who) if self._by else b""
-        consumers = self._consumers
+        consumers = self.consumers
         found = consumers.pop(name, None)
         if found is None:
             if len(consumers) >= MOST:
@@ -91,11 +92,11 @@ class _Limit:
         return None if size is None else Bucket(size, self.policy.per, now)
 
     def _make_room(self, now: float) -> None:
-        for name, pair in list(self._consumers.items()):
+        for name, pair in list(self.consumers.items()):
             if all(bucket is None or bucket.is_full(now) for bucket in pair):
-                del self._consumers[name]
-        while len(self._consumers) >= MOST:
-            del self._consumers[next(iter(self._consumers))]
+                del self.consumers[name]
+        while len(self.consumers) > MOST - ROOM:
+            del self.consumers[next(iter(self.consumers))]
 
 
 class Quota:
@@ -106,9 +107,14 @@ class Quota:
     def __init__(self, limits: tuple[RateLimit, ...]) -> None:
         self._limits = tuple(_Limit(limit) for limit in limits)
 
-    def keeps(self, limits: tuple[RateLimit, ...]) -> bool:
-        """Whether these are its limits, so that it may go on under another policy."""
-        return tuple(limit.policy for limit in self._limits) == limits
+    def take_over(self, old: Quota) -> None:
+        """Goes on, under another policy, with what was counted by those of its limits that were there before."""
+        there = list(old._limits)
+        for limit in self._limits:
+            same = next((one for one in there if one.policy == limit.policy), None)
+            if same is not None:
+                there.remove(same)
+                limit.consumers = same.consumers
 
     def ask(self, who: Who, estimate: int, now: float) -> Taken | Wait:
         """Takes one request and so many tokens of every limit, or nothing."""

@@ -20,7 +20,7 @@ from typing import Generic
 
 from sidecar.policy.snapshot import Service
 from sidecar.route.ask import ANYTHING, Ask
-from sidecar.route.pick import E
+from sidecar.route.pick import E, least_request
 from sidecar.route.strategy import Strategy, strategy_of
 from sidecar.terms import EndpointKey, Skipped
 
@@ -34,7 +34,7 @@ def never_closed(model: str | None, now: float) -> Skipped | None:
 class ServicePicker(Generic[E]):
     """Picks within one service; kept as long as the policy is, for round robin's turn."""
 
-    __slots__ = ("_closed", "_endpoints", "_limit", "_strategy", "service", "waiting")
+    __slots__ = ("_closed", "_endpoints", "_limit", "_rng", "_strategy", "service", "waiting")
 
     def __init__(
         self,
@@ -48,12 +48,14 @@ class ServicePicker(Generic[E]):
         self.service = service
         self._endpoints = endpoints
         self._limit = service.max_concurrency or inf
+        self._rng = rng
         self._strategy: Strategy[E] = strategy_of(service, rng)
         self.waiting = 0  # requests in its line, as whoever keeps it says
 
     def pick(self, avoid: Collection[EndpointKey], now: float, ask: Ask = ANYTHING) -> E | Skipped:
         """An endpoint in rotation that is not among those to avoid; nobody overtakes those who wait."""
-        return Skipped("overloaded", now) if self.waiting else self.pick_in_turn(avoid, now, ask)
+        found = self.pick_in_turn(avoid, now, ask)
+        return Skipped("overloaded", now) if self.waiting and not isinstance(found, Skipped) else found
 
     def may_wait(self) -> float | None:
         """How long a request may stand in the service's line; None: there is none, or it is full."""
@@ -78,12 +80,17 @@ class ServicePicker(Generic[E]):
         return not self._full(endpoints) and any(e.available(now) for e in endpoints)
 
     def due_first(self, avoid: Collection[EndpointKey], now: float, ask: Ask = ANYTHING) -> E | None:
-        """The endpoint due back first, in rotation or not; none that wants to be left alone."""
+        """The endpoint due back first, in rotation or not, and of equals the less loaded one; none that wants to be
+        left alone."""
         endpoints = self._endpoints()
         if self._full(endpoints) or self._closed(ask.model, now) is not None:
             return None
         allowed = [e for e in endpoints if e.key not in avoid and not e.cooling(now)]
-        return min(allowed, key=lambda e: e.due_back(now), default=None)
+        if not allowed:
+            return None
+        soonest = min(e.due_back(now) for e in allowed)
+        equals = [e for e in allowed if e.due_back(now) == soonest]
+        return least_request(equals, self._rng, now, self.service.weights)
 
     def _full(self, endpoints: Sequence[E]) -> bool:
         return self._limit is not inf and sum(e.in_flight for e in endpoints) >= self._limit
@@ -91,9 +98,10 @@ class ServicePicker(Generic[E]):
     def _skipped(self, endpoints: Sequence[E], avoid: Collection[EndpointKey], now: float) -> Skipped:
         if not endpoints:
             return Skipped("no_endpoint", inf)
-        if self._full(endpoints) or any(e.overloaded(now) for e in endpoints if e.key not in avoid):
+        allowed = [e for e in endpoints if e.key not in avoid]
+        if any(e.available(now) or e.overloaded(now) for e in allowed):  # so the service is full, or they are
             return Skipped("overloaded", now)
-        due_back = min((e.due_back(now) for e in endpoints if e.key not in avoid), default=inf)
+        due_back = min((e.due_back(now) for e in allowed), default=inf)
         cooling = all(e.cooling(now) for e in endpoints)
         return Skipped("cooling" if cooling else "unhealthy", due_back)
 

@@ -536,6 +536,18 @@ def test_after_its_retry_after_the_endpoint_is_tried_even_if_its_return_is_a_tic
     )  # fmt: skip
 
 
+def test_a_timer_that_fires_a_hair_early_is_no_reason_to_go_elsewhere() -> None:
+    """The event loop's clock has a grain of a millisecond."""
+    (
+        Script(own="a", vendor="v").under(wait_for_retry_after=2.0)
+        .at(0.0, begin).expect("try 1 own/a")
+        .at(0.0, changed("own/a", until=2, thinned=True)).expect()
+        .at(0.0, failed("429", retry_after=2)).expect("wait until 2")
+        .at(1.9995, woke).expect("try 2 own/a for 429")
+        .over()
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("retry_after", [2.1, None])
 def test_a_429_that_asks_for_more_or_for_nothing_falls_back_at_once(retry_after: float | None) -> None:
     """Waiting blindly would be a tight loop."""

@@ -30,6 +30,18 @@ def test_whoever_has_waited_enough_goes_to_the_next_service() -> None:
     )  # fmt: skip
 
 
+def test_whoever_waits_for_what_has_been_ejected_meanwhile_goes_on_at_once() -> None:
+    """There will be no place for as long as the ejection lasts; the next service has one now."""
+    (
+        Script(own="a", vendor="v").limited(own=1).with_line("own", length=8, timeout=0.5)
+        .at(0.0, changed("own/a", in_flight=1)).expect()
+        .at(0.0, begin).expect("stand in line until 0.5")
+        .at(0.1, changed("own/a", until=30)).expect()
+        .at(0.1, in_turn).expect("try 1 vendor/v for unhealthy after own")
+        .over()
+    )  # fmt: skip
+
+
 def test_with_nowhere_else_to_go_it_is_told_overloaded() -> None:
     """max_concurrency is a promise to the server; nothing lifts it."""
     (

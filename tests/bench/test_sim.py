@@ -31,6 +31,13 @@ def test_one_sidecar_keeps_its_primary_busy_and_hardly_ever_late() -> None:
         assert figures.back_after <= 3.0
 
 
+def test_a_server_that_computes_on_is_kept_busy_too() -> None:
+    """What is late there costs it twice, and what was given up is counted until it must be done."""
+    runs = [run(Case(cancels=False, seed=seed)) for seed in range(1, 9)]
+    assert sum(figures.used for figures in runs) / len(runs) >= 0.82
+    assert sum(figures.late for figures in runs) / len(runs) <= 0.03
+
+
 def test_twenty_sidecars_share_a_primary_without_a_word() -> None:
     """Each finds its share by being late once in a while."""
     for seed in SEEDS:

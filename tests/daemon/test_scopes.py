@@ -59,12 +59,11 @@ def test_keys_are_used_in_turn() -> None:
     [
         refusal(401),
         refusal(402),
-        refusal(403),
         refusal(429),
         refusal(429, retry_after="30"),
         refusal(429, "insufficient_quota"),
     ],
-    ids=["401", "402", "403", "429", "429_with_a_time", "no_quota"],
+    ids=["401", "402", "429", "429_with_a_time", "no_quota"],
 )
 def test_a_key_that_is_refused_is_replaced_at_once_and_left_alone(no: Answer) -> None:
     """The app's request is answered by the same service, with the other key; the next ones do not try the first."""
@@ -77,6 +76,20 @@ def test_a_key_that_is_refused_is_replaced_at_once_and_left_alone(no: Answer) ->
                 assert (await served(daemon)).fields["x-sidecar-attempts"] == "1"
             assert [key_of(received) for received in llm.received] == ["one", "two", "two", "two", "two"]
             assert {status.state for status in daemon._statuses()} == {"available"}
+
+    run(test())
+
+
+def test_what_a_key_may_not_is_done_with_another_and_says_nothing_about_what_it_may() -> None:
+    """A 403 is about one model or one prompt as often as about the key: others go on with it."""
+
+    async def test() -> None:
+        answers = by_key(one=refusal(403), two=GOOD)
+        async with Llm(answers) as llm, sidecar(config(service("a", llm, **KEYS))) as daemon:
+            for _ in range(2):
+                assert (await served(daemon)).status == 200
+            assert [key_of(received) for received in llm.received] == ["one", "two", "one", "two"]
+            assert daemon._ledger.cooling() == []
 
     run(test())
 
@@ -140,6 +153,22 @@ def test_an_endpoint_that_asks_for_rest_is_not_tried_even_where_nothing_else_is(
             assert (reply.status, reply.json["error"]["code"]) == (503, "overloaded")
             assert 28 <= int(reply.fields["retry-after"]) <= 30
             assert len(a.received) == 1
+
+    run(test())
+
+
+@pytest.mark.parametrize("own", [{}, {"credential": {"bearer": {"literal": "one"}}}], ids=["endpoint", "key"])
+def test_a_429_that_may_be_waited_for_is_tried_again_at_the_very_moment_it_named(
+    own: dict[str, object],
+) -> None:
+    """Whoever wakes the endpoint or the key may be a tick behind; the request must not find them resting still."""
+
+    async def test() -> None:
+        async with Llm(refusal(429, retry_after_ms="300"), GOOD) as llm:
+            written = config(service("a", llm, **own), route={"wait_for_retry_after": "300ms"})
+            async with sidecar(written) as daemon:
+                reply = await served(daemon)
+                assert (reply.status, reply.fields["x-sidecar-attempts"]) == (200, "2")
 
     run(test())
 

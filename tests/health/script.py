@@ -48,7 +48,7 @@ class Script:
         self.ledger = Ledger(Random(7))
         self.service = service
         self.now = start
-        self.running: dict[str, tuple[EndpointHealth, int]] = {}
+        self.running: dict[str, tuple[EndpointHealth, int, float]] = {}
         self.ledger.configure({service.name: service}, start)
 
     def at(self, now: float, act: Act, *expected: HealthEvent) -> Self:
@@ -108,7 +108,7 @@ def is_refused(name: str, retry_after: float) -> Act:
 def starts(name: str, tag: str) -> Act:
     def act(script: Script) -> list[HealthEvent]:
         endpoint = script.endpoint(name)
-        script.running[tag] = endpoint, script.ledger.started(endpoint, script.now)
+        script.running[tag] = endpoint, script.ledger.started(endpoint, script.now), script.now
         return []
 
     return act
@@ -116,8 +116,29 @@ def starts(name: str, tag: str) -> Act:
 
 def ends(tag: str, verdict: Verdict, retry_after: float | None = None) -> Act:
     def act(script: Script) -> list[HealthEvent]:
-        endpoint, era = script.running.pop(tag)
-        return script.ledger.finished(endpoint, verdict, script.now, retry_after, era)
+        endpoint, era, began = script.running.pop(tag)
+        return script.ledger.finished(endpoint, verdict, script.now, retry_after, era, began=began)
+
+    return act
+
+
+def begins_to_answer(tag: str) -> Act:
+    """Its first packet is there, in time."""
+
+    def act(script: Script) -> list[HealthEvent]:
+        endpoint, _, began = script.running[tag]
+        return list(script.ledger.on_time(endpoint, began, script.now))
+
+    return act
+
+
+def is_late(tag: str) -> Act:
+    """Its first packet is, and it goes on."""
+
+    def act(script: Script) -> list[HealthEvent]:
+        endpoint, _, began = script.running[tag]
+        script.ledger.late(endpoint, began, script.now)
+        return []
 
     return act
 

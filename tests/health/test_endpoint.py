@@ -165,6 +165,8 @@ def test_a_cooling_endpoint_is_due_back_when_it_asked_to_be() -> None:
     assert script.endpoint("a").due_back(1.0) == 7.0
     assert script.endpoint("a").why() == "cooling"
     assert not script.available("a")
+    assert script.endpoint("a").cooling(6.9)
+    assert not script.endpoint("a").cooling(7.0)  # though nobody has brought it back yet
 
 
 def test_a_removed_endpoint_is_never_picked_again() -> None:

@@ -285,6 +285,38 @@ def test_an_endpoint_on_probation_counts_for_the_share_limit() -> None:
     )
 
 
+def test_a_share_limit_that_was_lowered_holds_from_the_next_return_on() -> None:
+    """Or all would go on leaving together, each failed probation being an ejection of its own."""
+    half = service_of("ab", replace(CAREFUL, max_ejection_percent=50.0))
+    (
+        Script(service_of("ab", CAREFUL))
+        .at(0.0, fails("a"), ejected("a", 30.0))
+        .at(1.0, fails("b"), ejected("b", 31.0), DOWN)
+        .at(2.0, policy_is(half))
+        .at(30.0, time_passes, Returned(A, "ejection_ended"), UP)
+        .at(31.0, time_passes, Probation(B, 1))
+        .at(32.0, fails("a"))
+        .at(33.0, fails("b"), ejected("b", 93.0, "probation_failed", k=2))
+    )
+
+
+def test_a_probation_fails_in_vain_while_the_others_are_out() -> None:
+    """Somebody has to serve; which of them, was decided by who came back first."""
+    half = replace(CAREFUL, max_ejection_percent=50.0)
+    (
+        Script(service_of("ab", half, ACTIVE))
+        .at(0.0, fails("a"), ejected("a", 30.0))
+        .at(30.0, time_passes, Probation(A, 1))
+        .at(
+            31.0,
+            probe("b", "timeout", passed=False),
+            ProbeChanged(B, False, "timeout"),
+            ServiceUnavailable(SERVICE, "probation, probe_failed"),
+        )
+        .at(32.0, fails("a"), Returned(A, "ejection_ended"), UP)
+    )
+
+
 def test_a_failed_probation_tells_only_of_itself() -> None:
     """What was counted before the ejection was told with that."""
     (

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sidecar.health.limit import (
     BETA,
+    EARNED,
     FRESH,
     LONGEST_GAP,
     LONGEST_RECOVERY,
@@ -135,6 +136,26 @@ def test_after_a_cut_it_is_flat_near_the_old_use_and_then_faster() -> None:
     script.at(cut + 100 * FLAT).holds(START)  # and then no further than what is proven
 
 
+def test_first_packets_in_time_earn_what_time_alone_would_take_long_to_bring() -> None:
+    """With a timeout of 30 s time says nothing for a minute; four answers in time at a limit of two say much."""
+    script = full(3)
+    script.limit.timeout = 30.0
+    script.at(1.0).late(0.5).holds(3 * BETA)
+    earned = 3 * BETA
+    for second in range(2, 6):
+        script.at(float(second)).packet(second - 0.1)
+        earned += EARNED / earned
+    script.holds(earned)
+    assert earned > 3.0
+
+
+def test_first_packets_of_attempts_from_before_the_cut_earn_nothing() -> None:
+    """They were let in by the limit that was too high."""
+    script = full(3).at(1.0).late(0.5)
+    script.at(1.1).packet(0.6)
+    assert script.limit.at(1.1) < 3.0
+
+
 def test_a_limit_that_has_recovered_begins_to_double_again() -> None:
     """The cut is forgotten, what was borne before it is not."""
     script = full(40).at(0.2).late(0.1).ends(39)
@@ -245,6 +266,19 @@ def test_a_server_that_computes_on_is_as_full_as_before() -> None:
     assert limit.ghosts(2.3) == 0
 
 
+def test_a_cut_while_ghosts_are_about_is_one_of_the_limit_and_not_of_what_it_has_left_in_use() -> None:
+    """The server still computes for those who were given up; that hardly anybody is in flight is our own doing."""
+    limit = Limit(TIMEOUT, Fixed(), cancels=False)
+    script = Script(limit).begins(16).packet(0.0).at(0.2)
+    for _ in range(8):
+        script.late(0.1)
+    script.ends(7).at(1.5).begins().at(1.8)
+    before = limit.at(1.8)
+    assert script.in_flight + limit.ghosts(1.8) < before
+    script.late(1.5)
+    assert limit.at(1.8) == pytest.approx(BETA * BETA * before)
+
+
 def test_a_ghost_lasts_as_long_as_attempts_do() -> None:
     """An average that a change of the model's answers moves within some tens of them."""
     limit = Limit(TIMEOUT, Fixed(), cancels=False)
@@ -260,26 +294,38 @@ def test_a_server_that_is_known_to_cancel_has_no_ghosts() -> None:
     assert script.limit.ghosts(0.2) == 0
 
 
-def test_one_late_packet_in_low_traffic_costs_a_few_requests_at_most() -> None:
+@pytest.mark.parametrize("timeout", [0.2, 1.0, 5.0, 30.0])
+def test_one_late_packet_in_low_traffic_costs_a_few_requests_at_most(timeout: float) -> None:
     """One request a second, each of two seconds: a single slow one must not send the app elsewhere for long."""
-    limit = Limit(TIMEOUT, Random(5), cancels=False)
+    aways = [_sent_elsewhere(timeout, Random(seed)) for seed in range(20)]
+    assert 0 < sum(aways) <= 8 * len(aways)
+    assert max(aways) <= 20
+
+
+def _sent_elsewhere(timeout: float, rng: Random) -> int:
+    """Of 200 requests, at random times about a second apart, one of which is late."""
+    limit = Limit(timeout, rng, cancels=False)
     running: list[float] = []
-    away = 0
-    for second in range(60):
-        now = float(second)
+    now, late_from, away = 0.0, None, 0
+    for number in range(200):
+        now += rng.expovariate(1.0)
+        if late_from is not None and late_from + timeout <= now:
+            running = [end for end in running if end > late_from + timeout]
+            limit.late(late_from, len(running) + 1, late_from + timeout)
+            limit.gave_up(late_from + timeout)
+            late_from = None
         running = [end for end in running if end > now]
-        if not limit.allows(len(running), now):
+        if not limit.allows(len(running) + (late_from is not None), now):
             away += 1
             continue
         limit.began(now)
-        if second == 20:
-            limit.late(now, len(running) + 1, now + TIMEOUT)
-            limit.gave_up(now + TIMEOUT)
+        if number == 100:
+            late_from = now
             continue
         running.append(now + 2.0)
         limit.on_time(now, len(running))
         limit.lasted(2.0)
-    assert 0 < away <= 8
+    return away
 
 
 moves = st.lists(

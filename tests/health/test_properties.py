@@ -28,7 +28,7 @@ from sidecar.terms import EndpointKey
 from tests.health.script import SERVICE, key, service_of
 
 NAMES = "abcde"
-BY_RULES = ("consecutive_failures", "failure_percentage")
+BY_RULES = ("consecutive_failures", "failure_percentage", "probation_failed")
 
 # Quarters of a second and powers of two are exact in floats, so the slow model may count in whole steps.
 policies = st.builds(
@@ -55,6 +55,7 @@ steps = st.one_of(
         st.just("finish"), st.integers(0, 9), verdicts, st.sampled_from((None, None, None, 0.0, 2.0, 60.0))
     ),
     st.tuples(st.just("finish"), st.integers(0, 9), verdicts, st.none()),
+    st.tuples(st.just("packet"), st.integers(0, 9), st.booleans()),
     st.tuples(st.just("probe"), names, st.booleans()),
     st.tuples(st.just("eject"), names, st.sampled_from((None, 1.0))),
     st.tuples(st.just("restore"), names),
@@ -99,7 +100,10 @@ class World:
     now: float = 0.0
     told: dict[EndpointKey, Told] = field(default_factory=dict)
     service_up: bool = True
-    flying: list[tuple[EndpointHealth, int, int, Told]] = field(default_factory=list)
+    flying: list[tuple[EndpointHealth, int, int, Told, float]] = field(default_factory=list)
+    answering: set[float] = field(
+        default_factory=set
+    )  # when those began whose first packet was there, or late
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(Random(3))
@@ -117,7 +121,11 @@ class World:
             case "start", str(name) if key(name) in self.told:
                 endpoint = next(e for e in self.ledger.endpoints(SERVICE) if e.key == key(name))
                 told = self.told[key(name)]
-                self.flying.append((endpoint, self.ledger.started(endpoint, self.now), told.changes, told))
+                self.pass_time(self.now + 2.0**-20)  # no two attempts begin at one moment
+                era = self.ledger.started(endpoint, self.now)
+                self.flying.append((endpoint, era, told.changes, told, self.now))
+            case "packet", int(place), bool(in_time) if self.flying:
+                self.packet(place, in_time=in_time)
             case "finish", int(place), Verdict() as verdict, (None | float()) as retry_after if self.flying:
                 self.finish(place, verdict, retry_after)
             case "probe", str(name), bool(passed):
@@ -132,13 +140,23 @@ class World:
                 self.relist("".join(str(name) for name in listed))
         self.check()
 
+    def packet(self, place: int, *, in_time: bool) -> None:
+        endpoint, _, _, _, began = self.flying[place % len(self.flying)]
+        if began in self.answering:
+            return
+        self.answering.add(began)
+        if in_time:
+            self.hear(self.ledger.on_time(endpoint, began, self.now))
+        else:
+            self.ledger.late(endpoint, began, self.now)
+
     def finish(self, place: int, verdict: Verdict, retry_after: float | None) -> None:
-        endpoint, era, changes, told = self.flying.pop(place % len(self.flying))
+        endpoint, era, changes, told, began = self.flying.pop(place % len(self.flying))
         speaks = changes == told.changes and not told.ejected and not told.probation
         if speaks and verdict is Verdict.FAILURE and told.good_until is not None:
             self.count_good_intervals(told)
             told.good_until = self.now + self.passive.interval
-        self.hear(self.ledger.finished(endpoint, verdict, self.now, retry_after, era))
+        self.hear(self.ledger.finished(endpoint, verdict, self.now, retry_after, era, began=began))
 
     def pass_time(self, until: float) -> None:
         """Wakes the ledger at each of its deadlines, as the waker does."""
@@ -200,7 +218,7 @@ class World:
         if reason != "retry_after_ended":
             told.ejected = told.probation = False
             told.good_until = self.now + self.passive.interval if told.probes_pass else None
-            told.changes += 1
+            told.changes += reason != "probation_passed"
 
     def hear_probe(self, told: Told, *, healthy: bool) -> None:
         told.probes_pass = healthy
@@ -229,7 +247,7 @@ class World:
             assert status.state.replace("ramp", "available") == told.state()
             assert status.ejection_multiplier == told.k
             assert status.in_flight == sum(
-                endpoint.key == who and seen is told for endpoint, _, _, seen in self.flying
+                endpoint.key == who and seen is told for endpoint, _, _, seen, _ in self.flying
             )
             assert status.since <= self.now
             if status.state == "ejected":
@@ -280,12 +298,13 @@ def random_step(rng: Random) -> tuple[object, ...]:
     kinds: list[tuple[object, ...]] = [
         ("start", rng.choice(NAMES)),
         finish,
+        ("packet", rng.randrange(10), rng.random() < 0.7),
         ("probe", rng.choice(NAMES), rng.random() < 0.6),
         ("eject", rng.choice(NAMES), rng.choice((None, 5.0))),
         ("restore", rng.choice(NAMES)),
         ("list", rng.sample(NAMES, rng.randrange(1, 6))),
     ]
-    return rng.choices(kinds, weights=(40, 40, 12, 2, 4, 2))[0]
+    return rng.choices(kinds, weights=(40, 40, 20, 12, 2, 4, 2))[0]
 
 
 @settings(max_examples=100, deadline=None)

@@ -30,7 +30,7 @@ def of(failure: Failure, credential: str | None = "env A") -> tuple[str, str, st
     ("failure", "expected"),
     [
         (Failure(FailureKind.AUTH, 401), ("credential", "env A", "auth")),
-        (Failure(FailureKind.AUTH, 403), ("credential", "env A", "auth")),
+        (Failure(FailureKind.AUTH, 403), None),
         (Failure(FailureKind.AUTH, 402), ("credential", "env A", "no_credit")),
         (status(429), ("credential", "env A", "rate_limited")),
         (Failure(FailureKind.MODEL_NOT_FOUND, 404), ("model", "gpt-x", "model_not_found")),
@@ -186,6 +186,29 @@ def test_where_nothing_is_enforced_it_is_only_told() -> None:
         ScopeCooled("vendor", "credential", "env A", "rate_limited", 8.0, False)
     ]
     assert ledger.scopes("vendor").closed("vendor", None, 2.0) is None
+    assert ledger.cooling() == []
+
+
+def test_where_nothing_is_enforced_it_is_told_once_for_the_time_it_would_take() -> None:
+    """The key is used on, and refused with every request: one event a request would bury all others."""
+    ledger = ledger_of(service(KEY, enforce=False))
+    told = [
+        event for tenth in range(70) for event in blamed(ledger, status(429, 7.0 - tenth / 10), tenth / 10)
+    ]
+    assert len(told) == 1
+    assert ledger.advance(7.0) == []
+    assert len(blamed(ledger, status(429, 7.0), 7.5)) == 1
+
+
+@pytest.mark.parametrize("enforce", [False, True])
+def test_when_enforcement_changes_what_was_said_of_scopes_is_dropped(enforce: bool) -> None:
+    """As with ejections: what was decided under the other setting counts no more."""
+    ledger = ledger_of(service(KEY, enforce=not enforce))
+    blamed(ledger, Failure(FailureKind.AUTH, 401), 1.0)
+    events = ledger.configure({"vendor": service(KEY, enforce=enforce)}, 2.0)
+    returned = [ScopeReturned("vendor", "credential", "env A"), ServiceRecovered("vendor")]
+    assert events == ([] if enforce else returned)
+    assert ledger.scopes("vendor").closed("vendor", None, 3.0) is None
 
 
 def test_a_policy_keeps_what_is_said_of_keys_that_stay_and_drops_the_rest() -> None:

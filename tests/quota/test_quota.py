@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.policy.snapshot import RateLimit
-from sidecar.quota.quota import MOST, Quota, Taken, Wait, Who
+from sidecar.quota.quota import MOST, ROOM, Quota, Taken, Wait, Who
 
 TEN = RateLimit(requests=10, per=10.0)
 
@@ -110,12 +110,35 @@ def test_consumers_are_bounded_and_those_who_used_nothing_are_forgotten_first() 
     assert let_in(quota, who(x_team="busy"), 1, now=10.0) == 0
 
 
+def test_consumers_without_end_do_not_make_every_request_look_through_all_of_them() -> None:
+    """Whoever invents a header value a request has used a little of each, so that nobody can be forgotten for free."""
+    quota = Quota((RateLimit(requests=2, per=86400.0, by=("header:x-team",)),))
+    for number in range(MOST):
+        let_in(quota, who(x_team=f"team{number}"), 1)
+    (limit,) = quota._limits
+    let_in(quota, who(x_team="one more"), 1)
+    assert len(limit.consumers) == MOST - ROOM + 1
+    assert let_in(quota, who(x_team=f"team{MOST - 1}"), 2) == 1  # who asked lately has not been forgiven
+
+
+def test_a_limit_that_stays_keeps_its_count_whatever_comes_beside_it() -> None:
+    """An operator who adds a limit does not want to forgive what was used."""
+    old = Quota((TEN,))
+    assert let_in(old, who(), 8) == 8
+    new = Quota((RateLimit(tokens=1000, by=("model",)), TEN))
+    new.take_over(old)
+    assert let_in(new, who(), 8) == 2
+    other = Quota((RateLimit(requests=20, per=10.0),))
+    other.take_over(new)
+    assert let_in(other, who(), 30) == 20
+
+
 def test_no_key_is_kept_in_readable_form() -> None:
     """What is not kept cannot leak."""
     quota = Quota((RateLimit(requests=2, by=("api_key",)),))
     let_in(quota, who(authorization="Bearer sk-canary"), 1)
     (limit,) = quota._limits
-    assert all(b"canary" not in name and len(name) == 16 for name in limit._consumers)
+    assert all(b"canary" not in name and len(name) == 16 for name in limit.consumers)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.0, 3.0), st.integers(1, 30)), max_size=60))

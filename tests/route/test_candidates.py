@@ -78,6 +78,17 @@ def test_max_concurrency_counts_over_all_endpoints_of_the_service(loads: tuple[i
     assert (limited.due_first((), 1.0) is None) is full
 
 
+def test_nobody_overtakes_those_who_wait_and_nobody_joins_them_for_what_is_out() -> None:
+    """A place that nobody can have is not worth waiting for."""
+    own = picker([spot("own/a")])
+    own.waiting = 2
+    assert own.pick((), 0.0) == Skipped("overloaded", 0.0)
+    assert isinstance(own.pick_in_turn((), 0.0), Spot)
+    out = picker([spot("own/a", until=30.0, in_flight=1)], max_concurrency=1)
+    out.waiting = 2
+    assert out.pick((), 0.0) == Skipped("unhealthy", 30.0)
+
+
 def test_without_max_concurrency_nothing_is_ever_full() -> None:
     """Absent and 0 mean no limit."""
     for limit in (None, 0):
@@ -104,6 +115,18 @@ def test_the_endpoint_due_back_first_stands_in() -> None:
     assert own.due_first({soon.key}, 0.0) is late
     assert own.due_first({soon.key, late.key}, 0.0) is probed
     assert own.due_first({soon.key, late.key, probed.key}, 0.0) is None
+
+
+def test_of_those_who_are_due_at_one_moment_the_less_loaded_stands_in_and_chance_decides_between_equals() -> (
+    None
+):
+    """All of a service that are out by their probes, or at their limits: the first of the list must not get it all."""
+    out = [spot("own/a", until=inf), spot("own/b", until=inf), spot("own/c", until=inf)]
+    own = picker(out)
+    stood_in = [own.due_first((), 0.0) for _ in range(300)]
+    assert all(80 <= stood_in.count(one) <= 120 for one in out)
+    busy, free = spot("own/a", limited=True, in_flight=4), spot("own/b", limited=True, in_flight=3)
+    assert picker([busy, free]).due_first((), 0.0) is free
 
 
 def of_two_services(own: list[Spot], vendor: list[Spot], *, limit_of_own: int = 0) -> Candidates[Spot]:
