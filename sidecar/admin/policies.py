@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from llmsidecar.v1.policy_pb2 import Policy
@@ -36,6 +35,7 @@ from sidecar.admin.outcomes import (
 )
 from sidecar.admin.revisions import Pending, Revision, State, revision
 from sidecar.admin.store import PolicyStore
+from sidecar.frozen import replace
 from sidecar.policy.build import build_snapshot, etag_of, merge, unredacted
 from sidecar.policy.check import check_policy
 from sidecar.policy.problems import Checked, Problem

@@ -14,12 +14,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf import json_format
 from llmsidecar.v1.policy_pb2 import Policy
 
+from sidecar.frozen import Frozen
 from sidecar.policy.build import etag_of
 
 FORMAT = 1
@@ -31,8 +31,7 @@ class BadState(ValueError):
     """Why a stored state cannot be used."""
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
+class Revision(Frozen):
     """One accepted policy. `digest` is the same for the same content, `etag` only for the same acceptance."""
 
     generation: int
@@ -65,16 +64,14 @@ def revision(generation: int, policy: Policy, source: str, comment: str, applied
     return Revision(generation, kept, etag_of(kept), source, comment, applied_at, text)
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Frozen):
     """An update that takes itself back: to what, and when (Unix nanoseconds)."""
 
     target: Revision
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Frozen):
     """All that outlives the process."""
 
     revisions: tuple[Revision, ...] = ()

@@ -8,8 +8,9 @@ Units:   lines count from 1; 0 stands for a policy that came from no file.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from difflib import get_close_matches
+
+from sidecar.frozen import Frozen
 
 Lines = Mapping[str, int]  # field path -> line where it is written
 
@@ -19,8 +20,7 @@ MAX_SUGGESTED_LENGTH = 80
 MAX_SUGGESTIONS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Frozen):
     """One thing to put right: `description` says what is wrong and what was expected."""
 
     field: str
@@ -31,22 +31,21 @@ class Problem:
         return f"{self.field}: {self.description}" if self.field else self.description
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Frozen):
     """What the checks found: with any problem the policy is refused, warnings are only told."""
 
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
 
 
-@dataclass(slots=True)
 class Report:
     """Collects findings and looks up their lines."""
 
-    lines: Lines = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
-    oversized: bool = False  # too big to compare its parts with each other
+    def __init__(self, lines: Lines) -> None:
+        self.lines = lines
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self.oversized = False  # too big to compare its parts with each other
 
     def problem(self, path: str, description: str) -> None:
         self.problems.append(Problem(path, description, line_of(self.lines, path)))

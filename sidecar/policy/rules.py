@@ -9,7 +9,6 @@ Errors:  BadValue from read_scalar; a rule that cannot be read is a bug of the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import Any, cast
@@ -18,6 +17,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from llmsidecar.v1 import schema_pb2
 
+from sidecar.frozen import Frozen
 from sidecar.policy import units
 from sidecar.policy.problems import quote
 from sidecar.policy.units import BadValue
@@ -39,8 +39,7 @@ class Kind(Enum):
     MESSAGE = "message"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Frozen):
     """How one field may be written, with its texts already read."""
 
     field: FieldDescriptor
