@@ -8,7 +8,6 @@ Units:   lines count from 1; 0 stands for a policy that came from no file.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 
 from sidecar.frozen import Frozen
 
@@ -95,5 +94,7 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     """`; did you mean X?`, or nothing when no known word is like it."""
     if len(known) > MAX_SUGGESTED_FROM or len(word) > MAX_SUGGESTED_LENGTH:
         return ""
+    from difflib import get_close_matches  # here, since most files have nothing to correct
+
     close = get_close_matches(word, known, 1)
     return f"; did you mean {close[0]}?" if close else ""

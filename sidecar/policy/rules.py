@@ -164,16 +164,13 @@ def _read(kind: Kind, unit: int, text: str) -> Value:
         case Kind.DURATION:
             return units.read_duration(text)
         case Kind.WHOLE if unit == schema_pb2.UNIT_PERCENT:
-            percent = units.read_percent(text)
-            if percent.denominator != 1:
-                raise BadValue(f"{quote(text)} has a fraction; expected a whole percentage such as 10%")
-            return percent.numerator
+            return units.read_whole_percent(text)
         case Kind.WHOLE if unit == schema_pb2.UNIT_BYTES:
             return units.read_size(text)
         case Kind.WHOLE:
             return units.read_whole(text)
         case Kind.NUMBER if unit == schema_pb2.UNIT_PERCENT:
-            return float(units.read_percent(text))
+            return units.read_percent(text)
         case Kind.NUMBER:
             return units.read_number(text)
         case Kind.SECRET | Kind.MESSAGE:
