@@ -19,9 +19,9 @@ Ramp:    the share grows in a straight line from FLOOR to 1 over `ramp` seconds.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 
+from sidecar.frozen import Frozen
 from sidecar.health.active import ProbeVerdict
 from sidecar.health.limit import Limit
 from sidecar.health.outlier import Outlier
@@ -53,8 +53,7 @@ AVAILABLE = State.AVAILABLE  # asked for at every pick: of an Enum's class each 
 IN_ROTATION = frozenset({State.AVAILABLE, State.RAMP})
 
 
-@dataclass(frozen=True, slots=True)
-class Absence:
+class Absence(Frozen):
     """Why and until when an endpoint is out; not enforced: it only would be."""
 
     reason: str
