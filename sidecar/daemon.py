@@ -193,6 +193,7 @@ class Daemon:
         return Sources(
             not_ready=self._not_ready,
             statuses=self._statuses,
+            cooling=self._ledger.cooling,
             active_requests=self._in_force.active_requests,
             snapshot=self._in_force.snapshot,
             events_dropped=lambda: self._hub.missed,

@@ -33,6 +33,7 @@ from sidecar.admin.convert import (
     Moment,
     Rejected,
     attempt_ended,
+    cooled_message,
     endpoint_message,
     event_message,
     gap_message,
@@ -164,6 +165,11 @@ class EventHub:
         """How every endpoint stands now."""
         moment = self._clock.now()
         return [endpoint_message(status, moment) for status in self._statuses(moment.mono)]
+
+    def cooling(self) -> list[pb.ScopeCooled]:
+        """What is left alone now."""
+        moment = self._clock.now()
+        return [cooled_message(scope, moment) for scope in self._cooling()]
 
     def close(self) -> None:
         """Ends every watch, now and later."""

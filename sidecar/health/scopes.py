@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sidecar.failure import Failure, FailureKind
+from sidecar.terms import Skipped
 
 MINUTE = 60.0
 MOST = 100
@@ -42,6 +43,10 @@ class Blame(NamedTuple):
 class Cooling(NamedTuple):
     reason: str
     until: float
+
+    def skipped(self) -> Skipped:
+        """What it means to a request that nothing may be sent."""
+        return Skipped("rate_limited" if self.reason == "rate_limited" else "cooling", self.until)
 
 
 def blame_of(failure: Failure, service: str, credential: str | None, model: str | None) -> Blame | None:
