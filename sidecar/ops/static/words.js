@@ -87,7 +87,7 @@ export function eventWords(event) {
     case "probe_changed":
       return `${where} is ${event.healthy ? "healthy" : "unhealthy"}${why}`;
     case "policy_applied":
-      return `generation ${event.generation} runs`;
+      return `generation ${event.generation} runs, from ${event.source}${event.comment ? `: ${event.comment}` : ""}`;
     case "policy_rejected":
       return `from ${event.source}: ${(event.problems ?? []).join("; ")}`;
     case "scope_cooled":
