@@ -135,12 +135,12 @@ def test_a_surge_is_seen_from_rotation_to_ejection_and_back(desktop: Page, phone
     )
     desktop.wait_for("the ejection is marked", f"{DRAWN}.ejected > 0")
     desktop.wait_for("the fallback's answers are drawn", f"{DRAWN}.areas === 2 && {DRAWN}.medians === 2")
-    keep(phone, "page-phone-dark.png")
+    keep(phone, "page-phone.png")
     desktop.wait_for(
         "the fallback answers nearly all",
         "parseInt(document.querySelector('#legend li:last-child').textContent.match(/\\d+/)) > 80",
     )
-    keep(desktop, "page-desktop-light.png")
+    keep(desktop, "page-surge.png")
 
     desktop.wait_for("the primary returns", f"{STATE} === 'ramp' || {STATE} === 'available'")
     desktop.wait_for("its return is marked", f"{DRAWN}.returned > 0")
