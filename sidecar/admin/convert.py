@@ -153,7 +153,7 @@ def _named(message: pb.HealthEvent, fact: Fact, moment: Moment) -> pb.HealthEven
         case events.ServiceRecovered(service=service):
             message.service_recovered.CopyFrom(pb.ServiceRecovered(service=service))
         case events.ScopeCooled():
-            message.scope_cooled.CopyFrom(_cooled(fact, moment))
+            message.scope_cooled.CopyFrom(cooled_message(fact, moment))
         case events.ScopeReturned(service=service, scope=scope, name=name):
             message.scope_returned.CopyFrom(pb.ScopeReturned(service=service, scope=scope, name=name))
         case events.EndpointAdded(key=key):
@@ -192,12 +192,12 @@ def snapshot_message(
     generation: int,
 ) -> pb.HealthEvent:
     """How things stand, event `sequence` included."""
-    scopes = [_cooled(scope, moment) for scope in cooling]
+    scopes = [cooled_message(scope, moment) for scope in cooling]
     snapshot = pb.Snapshot(endpoints=endpoints, policy_generation=generation, cooling=scopes)
     return pb.HealthEvent(sequence=sequence, time=moment.timestamp(), type="snapshot", snapshot=snapshot)
 
 
-def _cooled(fact: events.ScopeCooled, moment: Moment) -> pb.ScopeCooled:
+def cooled_message(fact: events.ScopeCooled, moment: Moment) -> pb.ScopeCooled:
     return pb.ScopeCooled(
         service=fact.service,
         scope=fact.scope,

@@ -32,6 +32,7 @@ from sidecar.admin.convert import (
     Moment,
     Rejected,
     attempt_ended,
+    cooled_message,
     endpoint_message,
     event_message,
     gap_message,
@@ -103,7 +104,9 @@ class Ring:
 
 
 class EventHub:
-    """Where events are published and watched. `statuses`: how endpoints stand; `cooling`: which scopes cool."""
+    """Where events are published and watched.
+
+    `statuses`: how endpoints stand; `cooling`: which scopes cool; `policy_told` also hears of each policy."""
 
     def __init__(
         self,
@@ -111,8 +114,10 @@ class EventHub:
         clock: Clock | None = None,
         capacity: int = CAPACITY,
         cooling: Callable[[], Sequence[ScopeCooled]] = tuple,
+        policy_told: Callable[[Installed | Rejected], None] = lambda fact: None,
     ) -> None:
         self._statuses = statuses
+        self._policy_told = policy_told
         self._cooling = cooling
         self._clock = clock or Clock()
         self._events = Ring(capacity, start=self._clock.now().wall // 1000)
@@ -155,16 +160,21 @@ class EventHub:
 
     def policy_applied(self, generation: int, source: str, comment: str) -> None:
         self._generation = generation
-        self._publish(Installed(generation, source, comment))
+        self._tell_policy(Installed(generation, source, comment))
 
     def policy_rejected(self, source: str, problems: Sequence[Problem]) -> None:
         self.rejections[source] = self.rejections.get(source, 0) + 1
-        self._publish(Rejected(source, tuple(problems)))
+        self._tell_policy(Rejected(source, tuple(problems)))
 
     def endpoints(self) -> list[pb.Endpoint]:
         """How every endpoint stands now."""
         moment = self._clock.now()
         return [endpoint_message(status, moment) for status in self._statuses(moment.mono)]
+
+    def cooling(self) -> list[pb.ScopeCooled]:
+        """What is left alone now."""
+        moment = self._clock.now()
+        return [cooled_message(scope, moment) for scope in self._cooling()]
 
     def close(self) -> None:
         """Ends every watch, now and later."""
@@ -193,6 +203,10 @@ class EventHub:
         endpoints = [e for e in self.endpoints() if not services or e.service in services]
         cooling = [scope for scope in self._cooling() if not services or scope.service in services]
         return snapshot_message(self._clock.now(), self.sequence, endpoints, cooling, self._generation)
+
+    def _tell_policy(self, fact: Installed | Rejected) -> None:
+        self._publish(fact)
+        self._policy_told(fact)
 
     def _publish(self, fact: Fact) -> None:
         self._events.append(Entry(self._events.newest + 1, self._clock.now(), fact))

@@ -126,8 +126,11 @@ class HealthService(health_pb2_grpc.HealthServiceServicer):
         self, request: health_pb2.ListEndpointsRequest, context: Context
     ) -> health_pb2.ListEndpointsResponse:
         wanted = frozenset(request.services)
-        endpoints = [e for e in self._hub.endpoints() if not wanted or e.service in wanted]
-        return health_pb2.ListEndpointsResponse(endpoints=endpoints, sequence=self._hub.sequence)
+        return health_pb2.ListEndpointsResponse(
+            endpoints=[e for e in self._hub.endpoints() if not wanted or e.service in wanted],
+            sequence=self._hub.sequence,
+            cooling=[scope for scope in self._hub.cooling() if not wanted or scope.service in wanted],
+        )
 
     async def WatchHealthEvents(
         self, request: health_pb2.WatchHealthEventsRequest, context: Context

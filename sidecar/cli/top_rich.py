@@ -18,7 +18,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from sidecar.cli.describe import ENDPOINT_HEADER, EVENT_STYLE, endpoint_row
+from sidecar.cli.describe import COOLING_HEADER, ENDPOINT_HEADER, EVENT_STYLE, endpoint_row
 from sidecar.cli.table import Cell, Styled, clean
 from sidecar.cli.top_model import WINDOW, ServiceFigures, TopModel, availability, event_row, time_or_dash
 
@@ -55,12 +55,16 @@ def view(
     wide = width >= WIDE
     services = model.services(endpoints, now)
     ways = model.ways()[:FEWEST_EVENTS]
-    used = 2 + (len(services) + 3) + (len(endpoints) + 3) + (len(ways) + 3 if ways else 0) + 2
+    cooling = model.left_alone(now)
+    used = 2 + (len(services) + 3) + (len(endpoints) + 3) + 2
+    used += sum(len(rows) + 3 for rows in (cooling, ways) if rows)
     parts = [
         _headline(status if wide else "", model, endpoints, services),
         _services(services, wide=wide),
         _endpoints(endpoints, now, wide=wide),
     ]
+    if cooling:
+        parts.append(_cooling(cooling))
     if ways:
         parts.append(_ways(ways))
     return Group(*parts, _events(model.newest(max(FEWEST_EVENTS, height - used))))
@@ -70,13 +74,16 @@ def _headline(
     status: str, model: TopModel, endpoints: Sequence[pb.Endpoint], services: Sequence[ServiceFigures]
 ) -> RenderableType:
     out = [figures.name for figures in services if figures.endpoints and not figures.up]
-    up = sum(endpoint.available for endpoint in endpoints)
+    up = sum(figures.up for figures in services)
+    full = [figures.name for figures in services if figures.endpoints and figures.at_limit == figures.up]
     if model.lost or model.blind:
         verdict = Text(" BLIND ", style="bold white on red")
     elif out:
         verdict = Text(clean(f" {', '.join(out)} OUT OF ROTATION "), style="bold white on red")
     elif up < len(endpoints):
         verdict = Text(f" {len(endpoints) - up} OF {len(endpoints)} OUT ", style="bold black on yellow")
+    elif full:
+        verdict = Text(clean(f" {', '.join(full)} AT ITS LIMIT "), style="bold black on yellow")
     else:
         verdict = Text(" ALL IN ROTATION ", style="bold black on green")
     rate = sum(figures.rate for figures in services)
@@ -152,6 +159,15 @@ def _endpoints(endpoints: Sequence[pb.Endpoint], now: datetime, *, wide: bool) -
         row = endpoint_row(endpoint, now)
         table.add_row(*(_text(row[place]) for place in shown))
     return _panel("Endpoints", table)
+
+
+def _cooling(rows: Sequence[Sequence[Cell]]) -> RenderableType:
+    table = _table()
+    for name in COOLING_HEADER:
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*map(_text, row))
+    return _panel("Left alone", table)
 
 
 def _ways(ways: Sequence[tuple[tuple[str, str, str], int]]) -> RenderableType:

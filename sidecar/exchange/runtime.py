@@ -172,9 +172,7 @@ class ServiceRuntime:
         if cooling is not None and scopes.all_keys(now) is not None and (events := self.keys.renew(now)):
             self._told(events)
             cooling = scopes.closed(name, sent, now)
-        if cooling is None:
-            return None
-        return Skipped("rate_limited" if cooling.reason == "rate_limited" else "cooling", cooling.until)
+        return None if cooling is None else cooling.skipped()
 
     def pool(self, address: str) -> EndpointPool:
         """The connections to one of its endpoints."""

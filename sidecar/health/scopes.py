@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sidecar.failure import Failure, FailureKind
+from sidecar.terms import Skipped
 
 MINUTE = 60.0
 MOST = 100
@@ -44,6 +45,10 @@ class Cooling(NamedTuple):
     reason: str
     until: float
     enforced: bool = True  # else it only would be left alone
+
+    def skipped(self) -> Skipped:
+        """What it means to a request that nothing may be sent."""
+        return Skipped("rate_limited" if self.reason == "rate_limited" else "cooling", self.until)
 
 
 def blame_of(failure: Failure, service: str, credential: str | None, model: str | None) -> Blame | None:

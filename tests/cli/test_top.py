@@ -162,11 +162,22 @@ def test_the_live_view_shows_the_same_and_cannot_be_driven_from_outside() -> Non
 def test_the_live_view_says_at_once_what_is_out() -> None:
     """In words, for those who do not see colours."""
     shown = io.StringIO()
-    out = endpoint(reason="failure_percentage")
+    out = endpoint(reason="failure_percentage", state=health_pb2.ENDPOINT_STATE_EJECTED)
     out.available = False
     now = datetime.fromtimestamp(START, UTC)
     Console(file=shown, width=160, color_system=None).print(view("connected", TopModel(), [out], now))
     assert "self-hosted OUT OF ROTATION" in shown.getvalue()
+
+
+def test_a_service_at_its_limit_is_not_told_to_be_out() -> None:
+    """Nobody need be woken: that is what the limit is for."""
+    shown = io.StringIO()
+    full = endpoint(reason="overloaded", in_flight=12, concurrency_limit=12.8)
+    full.available = False
+    now = datetime.fromtimestamp(START, UTC)
+    Console(file=shown, width=160, color_system=None).print(view("connected", TopModel(), [full], now))
+    assert "self-hosted AT ITS LIMIT" in shown.getvalue()
+    assert "1/1" in shown.getvalue()
 
 
 def test_the_live_view_fits_the_screen() -> None:

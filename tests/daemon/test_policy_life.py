@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 import httpx
+import pytest
 import yaml
 from google.protobuf.duration_pb2 import Duration
 from llmsidecar.v1 import policy_pb2 as pb
@@ -263,6 +264,25 @@ def test_a_kill_ends_a_trial_and_not_what_was_confirmed(tmp_path: Path) -> None:
         with policies(process.admin[0]) as stub:
             newest = stub.ListPolicyRevisions(pb.ListPolicyRevisionsRequest()).revisions[0]
         assert newest.comment == "generation 4 was not confirmed"
+    finally:
+        process.stop()
+
+
+def test_a_refused_policy_stands_in_the_log_wherever_it_came_from(tmp_path: Path) -> None:
+    """Whoever looks afterwards sees what somebody tried, and that a restart did not bring back what was stored."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "policy.json").write_text("{")
+    process = Process(put(tmp_path), {})
+    try:
+        assert "policy.json.corrupt" in process.wait_for("policy_rejected", source="state")["problems"][0]
+        with policies(process.admin[0]) as stub, pytest.raises(grpc.RpcError):
+            stub.UpdatePolicy(pb.UpdatePolicyRequest(policy=pb.Policy()), timeout=20)
+        assert process.wait_for("policy_rejected", source="api")["problems"]
+        (tmp_path / "sidecar.yaml").write_text("policy: {}")
+        assert process.wait_for("policy_rejected", source="file")["problems"]
+        update(process, "good", comment="a better one")
+        applied = process.wait_for("policy_applied", source="api")
+        assert (applied["generation"], applied["comment"]) == (2, "a better one")
     finally:
         process.stop()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon.test_shown import at_its_limit, some_left_alone
 from tests.itest.chromium import Browser, Page, browser, chromium
 from tests.itest.peers import require
 
@@ -134,12 +135,12 @@ def test_a_surge_is_seen_from_rotation_to_ejection_and_back(desktop: Page, phone
     )
     desktop.wait_for("the ejection is marked", f"{DRAWN}.ejected > 0")
     desktop.wait_for("the fallback's answers are drawn", f"{DRAWN}.areas === 2 && {DRAWN}.medians === 2")
-    keep(phone, "page-phone-dark.png")
+    keep(phone, "page-phone.png")
     desktop.wait_for(
         "the fallback answers nearly all",
         "parseInt(document.querySelector('#legend li:last-child').textContent.match(/\\d+/)) > 80",
     )
-    keep(desktop, "page-desktop-light.png")
+    keep(desktop, "page-surge.png")
 
     desktop.wait_for("the primary returns", f"{STATE} === 'ramp' || {STATE} === 'available'")
     desktop.wait_for("its return is marked", f"{DRAWN}.returned > 0")
@@ -159,6 +160,35 @@ def test_a_surge_is_seen_from_rotation_to_ejection_and_back(desktop: Page, phone
         }
         assert [url for _, url in page.requests if not url.startswith(f"{address}/")] == []
         assert {method for method, _ in page.requests} == {"GET"}
+
+
+def shown(page: Page, of: str) -> str:
+    """The text of a part of the page, or of a service's card."""
+    where = f"#{of}" if of == "headline" else f"[aria-label='service {of}']"
+    return " ".join(str(page.evaluate(f'document.querySelector("{where}").innerText')).split())
+
+
+def test_a_service_at_its_limit_is_neither_out_nor_free(chrome: Browser, tmp_path: Path) -> None:
+    with at_its_limit(tmp_path) as process:
+        page = opened(chrome, f"http://{process.ops[0]}/", dark=False, **DESKTOP)
+        page.wait_for("the limit is shown", f"{SEEN} === 'at its limit'")
+        assert shown(page, "headline") == "busy at its limit: what is over it goes to the next service"
+        assert shown(page, "busy").endswith("at its limit 16 in flight of at most 16")
+        assert "in rotation" in shown(page, "spare")
+        keep(page, "page-limit.png")
+
+
+def test_what_is_left_alone_is_shown_with_its_service(chrome: Browser, tmp_path: Path) -> None:
+    with some_left_alone(tmp_path) as process:
+        page = opened(chrome, f"http://{process.ops[0]}/", dark=True, **PHONE)
+        page.wait_for("it is told", "document.getElementById('headline').textContent.includes('left alone')")
+        assert "limited: credential env SHOWN_KEY is left alone, its rate limit is reached" in shown(
+            page, "headline"
+        )
+        card = shown(page, "gone")
+        assert "model m left alone, " in card
+        assert card.endswith("not there")
+        keep(page, "page-left-alone.png")
 
 
 def test_what_the_page_may_not_do_is_told_by_the_browser(desktop: Page) -> None:

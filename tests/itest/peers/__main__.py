@@ -13,6 +13,7 @@ from tests.itest.peers import (
     tiny_model,
 )
 from tests.itest.peers.clients import GRPCURL
+from tests.itest.peers.grafana_schema import GRAFANA_SCHEMA, grafana_schema
 from tests.itest.peers.llama import LLAMA
 from tests.itest.peers.metrics import PROMETHEUS
 from tests.itest.peers.node import NODE_SDKS
@@ -27,6 +28,7 @@ def main() -> int:
         (jaeger, JAEGER),
         (prometheus, PROMETHEUS),
         (promtool, PROMETHEUS),
+        (grafana_schema, GRAFANA_SCHEMA),
         (llama_server, LLAMA),
         (tiny_model, "random"),
         (node_sdks, NODE_SDKS),
