@@ -26,7 +26,7 @@ _TRAILER_LINE = re.compile(_TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+")
 
 _SIZE, _DATA, _DATA_END, _TRAILER = range(4)
 
-# Size lines read so far and what they mean: those of one stream are much alike, and a look here costs a third of reading.
+# Size lines read so far, and what they mean: those of one stream are much alike, and a look costs a third of reading.
 _SIZES: dict[bytes, int] = {}
 _MOST_SIZES = 4096
 
