@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from llmsidecar.v1.policy_pb2 import Policy
 
-from sidecar.admin.convert import Clock
+from sidecar.admin.facts import Clock
 from sidecar.admin.hub import EventHub
 from sidecar.admin.outcomes import (
     Accepted,
