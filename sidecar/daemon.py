@@ -17,7 +17,7 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sidecar.admin.convert import Installed, Rejected
+from sidecar.admin.facts import Installed, Rejected
 from sidecar.admin.hub import EventHub
 from sidecar.admin.outcomes import Invalid
 from sidecar.admin.policies import PolicyManager

@@ -13,7 +13,8 @@ Slow:    a watcher is a cursor into a ring, not a queue: it costs the publisher 
 Attempts: `attempt_finished` lives in a second ring, filled only while somebody asks for it, so that it neither
          drives health events out nor makes holes in the numbers of others. Such an event bears the number of
          the newest event before it and cannot be resumed; what a slow reader lost is counted in a `gap`.
-Limits:  4096 events, 4096 attempts; messages are made when a watcher first asks for them, and shared.
+Limits:  4096 events, 4096 attempts; messages are made when a watcher first asks for them, and shared. What makes them
+         (convert, with its part of protobuf) is imported then, and not at all where the admin API is off.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
-from llmsidecar.v1 import health_pb2 as pb
-
-from sidecar.admin.convert import (
+from sidecar.admin.facts import (
     Clock,
     Fact,
     FellBack,
@@ -32,17 +32,15 @@ from sidecar.admin.convert import (
     Moment,
     Rejected,
     attempt_ended,
-    cooled_message,
-    endpoint_message,
-    event_message,
-    gap_message,
     services_of,
-    snapshot_message,
 )
 from sidecar.health.events import HealthEvent, ScopeCooled
 from sidecar.health.status import EndpointStatus
 from sidecar.policy.problems import Problem
 from sidecar.record import AttemptRecord, RequestRecord
+
+if TYPE_CHECKING:
+    from llmsidecar.v1 import health_pb2 as pb
 
 CAPACITY = 4096
 BATCH = 64  # what a watcher takes out of the ring at once, and so all that is held for a slow one
@@ -61,6 +59,8 @@ class Entry:
 
     def message(self) -> pb.HealthEvent:
         if self._message is None:
+            from sidecar.admin.convert import event_message
+
             self._message = event_message(self.sequence, self.moment, self.fact)
         return self._message
 
@@ -168,11 +168,15 @@ class EventHub:
 
     def endpoints(self) -> list[pb.Endpoint]:
         """How every endpoint stands now."""
+        from sidecar.admin.convert import endpoint_message
+
         moment = self._clock.now()
         return [endpoint_message(status, moment) for status in self._statuses(moment.mono)]
 
     def cooling(self) -> list[pb.ScopeCooled]:
         """What is left alone now."""
+        from sidecar.admin.convert import cooled_message
+
         moment = self._clock.now()
         return [cooled_message(scope, moment) for scope in self._cooling()]
 
@@ -200,6 +204,8 @@ class EventHub:
             self._attempt_watchers -= include_attempts
 
     def snapshot(self, services: Collection[str]) -> pb.HealthEvent:
+        from sidecar.admin.convert import snapshot_message
+
         endpoints = [e for e in self.endpoints() if not services or e.service in services]
         cooling = [scope for scope in self._cooling() if not services or scope.service in services]
         return snapshot_message(self._clock.now(), self.sequence, endpoints, cooling, self._generation)
@@ -242,6 +248,8 @@ class _Watch:
         return taken
 
     def _gaps(self) -> list[pb.HealthEvent]:
+        from sidecar.admin.convert import gap_message
+
         gaps, moment = [], self._hub._clock.now()
         if self._cursor < (forgotten := self._hub._events.forgotten):
             gaps.append(gap_message(moment, forgotten, first=self._cursor + 1, last=forgotten))

@@ -16,7 +16,8 @@ from google.protobuf.duration_pb2 import Duration
 from llmsidecar.v1 import health_pb2, health_pb2_grpc, policy_pb2, policy_pb2_grpc
 
 from sidecar.admin.answers import Context, refuse, refuse_invalid
-from sidecar.admin.convert import Clock, timestamp
+from sidecar.admin.convert import timestamp
+from sidecar.admin.facts import Clock
 from sidecar.admin.hub import EventHub
 from sidecar.admin.outcomes import Accepted, Outcome
 from sidecar.admin.policies import PolicyManager
