@@ -23,7 +23,7 @@ def policy_view(snapshot: Snapshot) -> dict[str, object]:
 
 
 def _service(service: Service) -> dict[str, object]:
-    url = service.url
+    url, adaptive = service.url, service.adaptive_concurrency
     return {
         "name": service.name,
         "url": f"{url.scheme}://{url.authority}{url.path}",
@@ -39,11 +39,13 @@ def _service(service: Service) -> dict[str, object]:
         "passive_health": asdict(service.passive_health),
         "active_health": None if service.active_health is None else _active(service.active_health),
         "load_balancing": service.load_balancing,
+        "hash_on": asdict(service.hash_on),
         "weights": dict(service.weights or {}),
         "max_concurrency": service.max_concurrency,
         "queue": None if service.queue is None else asdict(service.queue),
         "rate_limit": [asdict(limit) for limit in service.rate_limit],
-        "adaptive_concurrency": service.adaptive_concurrency is not None,
+        "adaptive_concurrency": None if adaptive is None else asdict(adaptive),
+        "limits_bytes": asdict(service.limits),
         "insecure_skip_verify": service.tls.insecure_skip_verify,
     }
 
@@ -59,7 +61,10 @@ def _route(route: Route) -> dict[str, object]:
         "max_attempts": route.max_attempts,
         "retries_per_service": route.retries_per_service,
         "deadline_seconds": route.deadline,
+        "wait_for_retry_after_seconds": route.wait_for_retry_after,
+        "retry_budget": asdict(route.retry_budget),
         "commit": route.commit,
+        "cut_last": route.cut_last,
         "hedge": None if route.hedge is None else asdict(route.hedge),
         "rate_limit": [asdict(limit) for limit in route.rate_limit],
     }
