@@ -239,7 +239,7 @@ class Daemon:
             return  # requests that are let end keep the policy they have
         loaded = load(text)
         if loaded.problems:
-            self.policies.rejected("file", loaded.problems)
+            self.policies.rejected("file", [*loaded.problems, *missing(loaded.config.policy, loaded.lines)])
             return
         settings = build_settings(loaded.config)
         if settings != self._settings:

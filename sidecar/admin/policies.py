@@ -63,8 +63,8 @@ def _nothing_more(policy: Policy) -> Sequence[Problem]:
 
 
 class PolicyManager:
-    """`install` must not raise; `also_check` adds what only the world can tell, such as a missing secret, of a
-    policy that has no other problem."""
+    """`install` must not raise; `also_check` adds what only the world can tell, such as a missing secret; it has to
+    bear a policy that has other problems."""
 
     def __init__(
         self,
@@ -256,9 +256,7 @@ class PolicyManager:
 
     def _check(self, policy: Policy) -> Checked:
         checked = check_policy(policy, "policy")
-        if checked.problems:  # the world is asked about a snapshot, and only a good policy makes one
-            return checked
-        return replace(checked, problems=tuple(self._also_check(policy)))
+        return replace(checked, problems=(*checked.problems, *self._also_check(policy)))
 
     def _refuse(self, source: str, problems: Sequence[Problem]) -> Invalid:
         self.rejected(source, problems)

@@ -14,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon.process import running
+from tests.daemon.sidecar import service
 from tests.daemon.test_shown import at_its_limit, some_left_alone
 from tests.itest.chromium import Browser, Page, browser, chromium
 from tests.itest.peers import require
+from tests.itest.stage import config
 
 pytestmark = pytest.mark.itest
 
@@ -176,6 +179,53 @@ def test_a_service_at_its_limit_is_neither_out_nor_free(chrome: Browser, tmp_pat
         assert shown(page, "busy").endswith("at its limit 16 in flight of at most 16")
         assert "in rotation" in shown(page, "spare")
         keep(page, "page-limit.png")
+
+
+def test_every_rule_of_a_policy_is_told_in_words(chrome: Browser, tmp_path: Path) -> None:
+    """Whoever looks at the page must not have to look for the file."""
+    everything = {
+        "timeouts": {
+            "first_packet": "200ms",
+            "first_packet_per_1k_tokens": "50ms",
+            "first_packet_soft": "100ms",
+        },
+        "first_packet_is": "event",
+        "endpoints": ["127.0.0.1:9", "127.0.0.1:10"],
+        "weights": {"127.0.0.1:9": 3},
+        "load_balancing": "consistent_hash",
+        "hash_on": {"header": "x-session"},
+        "max_concurrency": 5,
+        "queue": {"max_requests": 7, "timeout": "2s"},
+        "rate_limit": [{"requests": 10, "per": "1m", "by": ["model"]}],
+        "dialect": "anthropic",
+    }
+    rule = {
+        "hedge": {"after": "100ms", "budget": 10},
+        "commit": "complete",
+        "cut_last": True,
+        "wait_for_retry_after": "2s",
+        "rate_limit": [{"tokens": 5000, "per": "1h", "by": ["api_key"]}],
+    }
+    written = config(
+        tmp_path, service("a", "http://127.0.0.1:9/v1", **everything), service("b", "http://b/v1"), route=rule
+    )
+    with running(written, tmp_path) as process:
+        page = opened(chrome, f"http://{process.ops[0]}/", dark=False, **DESKTOP)
+        told = " ".join(str(page.evaluate("document.getElementById('policy').innerText")).split())
+        assert page.complaints == []
+    for words in (
+        "within 200 ms, 50 ms more for each 1000 tokens, late after 100 ms, that is: event",
+        "consistent hash, on x-session, weights 127.0.0.1:9 3",
+        "5 in flight, 10 requests in 60 s for each model",
+        "7 requests for up to 2 s",
+        "anthropic",
+        "a second attempt beside a first that is 100 ms old, for 10 % of the requests",
+        "holds answers back until they are whole",
+        "cuts the last service for lateness, too",
+        "waits up to 2 s where a 429 asks for it",
+        "limited to 5000 tokens in 60 min for each api key",
+    ):
+        assert words in told
 
 
 def test_what_is_left_alone_is_shown_with_its_service(chrome: Browser, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests.itest.peers import (
     promtool,
     tiny_model,
 )
+from tests.itest.peers.axe import AXE, axe
 from tests.itest.peers.clients import GRPCURL
 from tests.itest.peers.grafana_schema import GRAFANA_SCHEMA, grafana_schema
 from tests.itest.peers.llama import LLAMA
@@ -33,6 +34,7 @@ def main() -> int:
         (tiny_model, "random"),
         (node_sdks, NODE_SDKS),
         (playwright, PLAYWRIGHT),
+        (axe, AXE),
     ):
         try:
             print(f"{peer.__name__} {version} {peer()}", flush=True)
