@@ -141,8 +141,14 @@ class EndpointHealth:
         return self.state is State.PROBATION and self.has_free_slot
 
     def cooling(self, now: float) -> bool:
-        """Whether nothing but its own wish keeps it out, and still does."""
-        return self.state is State.COOLING and self.ejection is None and self.due_back(now) > now
+        """Whether it has asked to be left alone until later than now; failing probes do not matter here"""
+        wish = self.cooled
+        return (
+            self.state is State.COOLING
+            and self.ejection is None
+            and wish is not None
+            and not wish.is_over(now)
+        )
 
     def overloaded(self, now: float) -> bool:
         """Whether nothing but its limit speaks against one more attempt now."""

@@ -57,6 +57,12 @@ def test_where_all_want_to_be_left_alone_the_app_is_told_when_the_first_is_back(
     assert (told.kind, told.retry_after) == (FailureKind.RATE_LIMITED, 3.0)
 
 
+def test_who_names_no_time_is_given_none() -> None:
+    """No header can say `for ever`."""
+    told = nobody([Skipped("cooling", inf)], 2.0)
+    assert (told.kind, told.retry_after) == (FailureKind.OVERLOADED, None)
+
+
 def test_where_one_of_them_is_merely_out_nobody_promises_anything() -> None:
     """An ejection says nothing about when a request would succeed."""
     told = nobody([Skipped("unhealthy", 9.0), Skipped("cooling", 5.0)], 2.0)

@@ -157,6 +157,24 @@ def test_an_endpoint_that_asks_for_rest_is_not_tried_even_where_nothing_else_is(
     run(test())
 
 
+def test_an_endpoint_that_asks_for_rest_and_then_fails_its_probes_is_not_tried_either() -> None:
+    """Nobody knows any more when it will be back, so the app is told no time but the usual."""
+
+    async def test() -> None:
+        probes = {"interval": "20ms", "unhealthy_threshold": 1}
+        async with (
+            Llm(refusal(503, retry_after="30")) as a,
+            sidecar(config(service("a", a, active_health=probes))) as daemon,
+        ):
+            assert (await served(daemon)).status == 503
+            await until(lambda: "probe_failed" in daemon._statuses()[0].beneath)
+            reply = await served(daemon)
+            assert (reply.status, reply.json["error"]["code"]) == (503, "overloaded")
+            assert (reply.fields["retry-after"], reply.fields["x-sidecar-attempts"]) == ("1", "0")
+
+    run(test())
+
+
 @pytest.mark.parametrize("own", [{}, {"credential": {"bearer": {"literal": "one"}}}], ids=["endpoint", "key"])
 def test_a_429_that_may_be_waited_for_is_tried_again_at_the_very_moment_it_named(
     own: dict[str, object],
