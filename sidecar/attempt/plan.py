@@ -15,7 +15,8 @@ Rules, in the order they are asked when an attempt failed:
 
 1. max_attempts ends it, whatever is left.
 2. A 429 that asks for no longer than wait_for_retry_after is waited for, once a service. It spends neither
-   retries nor budget: the service named the time itself, so this cannot become a storm.
+   retries nor budget: the service named the time itself, so this cannot become a storm. A request that finds
+   every service in need of rest waits likewise before its first attempt, until the first of them is back.
 3. Inside the service, up to retries_per_service times and as the budget allows: after a refusal, a reset or
    a 5xx, and after a late first packet where that may fall back. An endpoint not yet tried takes over at once;
    else the same one again after a backoff, unless it was late or has left rotation meanwhile.
@@ -42,6 +43,7 @@ is there for answers that take long. Nothing begins after it, nothing waits beyo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from random import Random
 from typing import Generic
@@ -135,7 +137,7 @@ class Plan(Generic[E]):
 
     # Turning points
 
-    def begin(self, now: float) -> Try[E] | Queue | Answer:
+    def begin(self, now: float) -> Try[E] | Wait | Queue | Answer:
         """The request starts."""
         assert self.state is State.NEW, self.state
         self._credit.begin()
@@ -159,7 +161,7 @@ class Plan(Generic[E]):
             self._late |= {endpoint.key}
         return self._wait_as_asked(failure, now) or self._again(failure, now) or self._go_on(now)
 
-    def late(self, now: float, number: int | None = None) -> Try[E] | Queue | Drop | Answer | None:
+    def late(self, now: float, number: int | None = None) -> Try[E] | Wait | Queue | Drop | Answer | None:
         """The first packet is late. A command drops the attempt as FIRST_PACKET_TIMEOUT; None: nothing is better."""
         if self._other is not None:
             if LATE.kind not in self.route.fallback_on:
@@ -191,18 +193,21 @@ class Plan(Generic[E]):
         self._other = number, present
         return command
 
-    def woke(self, now: float) -> Try[E] | Queue | Answer:
+    def woke(self, now: float) -> Try[E] | Wait | Queue | Answer:
         """A Wait is over; the endpoint may have left rotation meanwhile."""
         assert self.state is State.WAITING, self.state
         now = max(now, self._until)  # a timer may fire a hair early, and find cooling what asked for no more
+        why = None if self._failure is None else self._failure.code
         picked = self._chooser.pick(self.rank, self._late, now)
         if not isinstance(picked, Skipped):
-            return self._try(picked, self._last().code, None, now)
+            return self._try(picked, why, None, now)
         # The timer that brings an endpoint back when its Retry-After is over may be a tick behind ours.
         due = self._chooser.due_first(self.rank, self._late, now) if is_due(picked, now) else None
-        return self._go_on(now) if due is None else self._try(due, self._last().code, None, now)
+        if due is not None:
+            return self._try(due, why, None, now)
+        return self._begin_at(0, picked, now) if self._failure is None else self._go_on(now)
 
-    def in_turn(self, now: float) -> Try[E] | Queue | Answer | None:
+    def in_turn(self, now: float) -> Try[E] | Wait | Queue | Answer | None:
         """It is the request's turn in the waiting line. None: there is still no place."""
         assert self.state is State.WAITING, self.state
         picked = self._chooser.pick_in_turn(self.rank, self._late, now)
@@ -210,7 +215,7 @@ class Plan(Generic[E]):
             return self._try(picked, *self._in_line, now)
         return None if picked.reason == "overloaded" else self._leave_line(picked, now)
 
-    def waited_enough(self, now: float) -> Try[E] | Queue | Answer:
+    def waited_enough(self, now: float) -> Try[E] | Wait | Queue | Answer:
         """Nothing came free while the request stood in the waiting line."""
         assert self.state is State.WAITING, self.state
         return self._leave_line(Skipped("overloaded", now), now)
@@ -309,7 +314,7 @@ class Plan(Generic[E]):
 
     # On to another service
 
-    def _go_on(self, now: float) -> Try[E] | Queue | Answer:
+    def _go_on(self, now: float) -> Try[E] | Wait | Queue | Answer:
         failure = self._last()
         if not self._used_up() and self._falls_back(failure):
             chooser, start = self._chooser, self.rank + 1
@@ -319,11 +324,11 @@ class Plan(Generic[E]):
                 return self._enter(place, failure.code, now)
         return self._answer(failure)
 
-    def _better(self, now: float) -> Try[E] | Queue | Answer | None:
+    def _better(self, now: float) -> Try[E] | Wait | Queue | Answer | None:
         """What promises more than waiting for a late first packet: somebody in rotation, not yet tried."""
         if LATE.kind not in self.route.fallback_on or self._used_up():
             return None
-        command: Try[E] | Queue | Answer | None = self._sibling(LATE, now)
+        command: Try[E] | Wait | Queue | Answer | None = self._sibling(LATE, now)
         if command is None:
             place = self._place_beyond(now)
             if place is None:
@@ -339,7 +344,7 @@ class Plan(Generic[E]):
         place = next_place(self._chooser, self.rank + 1, self.route.fallback_on, now)
         return None if place is None or isinstance(place[1], Skipped) else place
 
-    def _enter(self, place: Place[E], reason: str, now: float) -> Try[E] | Queue | Answer:
+    def _enter(self, place: Place[E], reason: str, now: float) -> Try[E] | Wait | Queue | Answer:
         rank, found = place
         endpoint: E | None = None
         queued: float | None = None
@@ -349,7 +354,7 @@ class Plan(Generic[E]):
             queued = self._chooser.may_wait(rank) if found.reason == "overloaded" else None
             endpoint = self._chooser.due_first(rank, NOBODY, now)
             if endpoint is None and queued is None:
-                return self._answer(self._failure or nobody([found], now))
+                return self._nobody([found], now)
         why = left = None
         if rank != self.rank:
             why, left = reason, self._chooser.service_name(self.rank)
@@ -368,19 +373,31 @@ class Plan(Generic[E]):
         ends = (now + length, self._share(now), self._time.end)
         return Queue(self.rank, min(end for end in ends if end is not None))
 
-    def _leave_line(self, why: Skipped, now: float) -> Try[E] | Queue | Answer:
+    def _leave_line(self, why: Skipped, now: float) -> Try[E] | Wait | Queue | Answer:
         return self._begin_at(self.rank + 1, why, now) if self._failure is None else self._go_on(now)
 
-    def _begin_at(self, start: int, first: Skipped, now: float) -> Try[E] | Queue | Answer:
+    def _begin_at(self, start: int, first: Skipped, now: float) -> Try[E] | Wait | Queue | Answer:
         """Nobody has been asked yet, and `first` is why the primary is not."""
         self.rank = 0
         place = next_place(self._chooser, start, self.route.fallback_on, now)
         place = place or self._chooser.last_resort(now)
-        return self._answer(self._nobody(now)) if place is None else self._enter(place, first.reason, now)
-
-    def _nobody(self, now: float) -> Failure:
+        if place is not None:
+            return self._enter(place, first.reason, now)
         picked = [self._chooser.pick(rank, NOBODY, now) for rank in range(self._chooser.count)]
-        return nobody([one for one in picked if isinstance(one, Skipped)], now)
+        return self._nobody([one for one in picked if isinstance(one, Skipped)], now)
+
+    def _nobody(self, skipped: Sequence[Skipped], now: float) -> Wait | Answer:
+        """Nobody can be asked. Where all want rest, and for no longer than others wait for it here: wait as well."""
+        if self._failure is not None:
+            return self._answer(self._failure)
+        failure, limit = nobody(skipped, now), self.route.wait_for_retry_after
+        if failure.retry_after is None or failure.retry_after > limit or self._pushback:
+            return self._answer(failure)
+        until = now + pushback(failure.retry_after, limit, self._rng)
+        if limit <= 0.0 or not self._time.allows(until):
+            return self._answer(failure)
+        self._pushback = True
+        return self._wait(until)
 
     def _falls_back(self, failure: Failure) -> bool:
         if (

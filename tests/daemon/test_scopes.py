@@ -12,7 +12,7 @@ from sidecar.daemon import Daemon
 from .llm import CHAT, Answer, Llm, Received, json_answer
 from .loop import run
 from .sidecar import Reply, ask, chat, config, service, sidecar
-from .waiting import until
+from .waiting import begin, until
 
 KEYS = {"credentials": [{"bearer": {"literal": "one"}}, {"bearer": {"literal": "two"}}]}
 
@@ -187,6 +187,23 @@ def test_a_429_that_may_be_waited_for_is_tried_again_at_the_very_moment_it_named
             async with sidecar(written) as daemon:
                 reply = await served(daemon)
                 assert (reply.status, reply.fields["x-sidecar-attempts"]) == (200, "2")
+
+    run(test())
+
+
+@pytest.mark.parametrize("own", [{}, {"credential": {"bearer": {"literal": "one"}}}], ids=["endpoint", "key"])
+def test_while_one_request_waits_the_others_of_its_route_wait_too(own: dict[str, object]) -> None:
+    """The operator has asked for patience, not for that of the one request that was refused."""
+
+    async def test() -> None:
+        async with Llm(refusal(429, retry_after_ms="300"), GOOD) as llm:
+            written = config(service("a", llm, **own), route={"wait_for_retry_after": "1s"})
+            async with sidecar(written) as daemon:
+                first = begin(served(daemon))
+                await until(lambda: daemon._statuses()[0].state == "cooling" or daemon._ledger.cooling())
+                second = await served(daemon)
+                assert (second.status, second.fields["x-sidecar-attempts"]) == (200, "1")
+                assert (await first).status == 200
 
     run(test())
 
