@@ -155,7 +155,7 @@ class Ledger:
         if cut and endpoint.limit is not None:
             endpoint.limit.gave_up(now)
         elif began is not None and verdict is Verdict.SUCCESS and endpoint.limit is not None:
-            endpoint.limit.lasted(now - began)
+            endpoint.limit.lasted(now - began, endpoint.in_flight + 1)
         events: list[HealthEvent] = []
         if endpoint.state is State.REMOVED:
             return events

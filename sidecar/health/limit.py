@@ -25,7 +25,7 @@ Rules:   - Growth. What has been proven may be doubled: an on-time first packet 
            given up goes on counting for as long as a good attempt usually lasts. `cancels` says there are none.
          - Queue. While the server itself says that requests stand in its queue, nothing is sent: the first one would
            be late. A queue that is empty proves nothing, for all who read it come at once; the rules above go on.
-Limits:  attempts without a stream take a place but say nothing: their first packet is the whole answer.
+Limits:  attempts without a stream take a place but say little: their first packet is the whole answer.
          Whether a server cancels cannot be seen from here: after the hang-up nothing comes back either way.
          So it is taken to compute on until the policy says otherwise; being wrong costs a few per cent of
          a cancelling server, and the other error can kill one that does not.
@@ -51,6 +51,10 @@ EARNED = 0.5
 
 # Before anything is proven: more than a quiet pod ever has in flight, less than a small GPU dies of.
 START = 16.0
+
+# From 16 to 100 in sixteen rounds of answers: soon enough for a batch job, and slow enough for a small GPU in a surge,
+# whose rounds take longer the more it has.
+UNSEEN = 0.125
 
 RELIEF = 0.6
 PROBING = 2.0
@@ -176,9 +180,11 @@ class Limit:
         if not self.cancels:
             self._ghosts.append(now + self._usual)
 
-    def lasted(self, length: float) -> None:
-        """An attempt ended well after so long."""
+    def lasted(self, length: float, in_flight: int) -> None:
+        """An attempt ended well after so long; it still counts in `in_flight`."""
         self._usual += NEWS * (length - self._usual)
+        if self._old is inf and 2.0 * in_flight > self._most:
+            self._most += UNSEEN
 
     def waiting(self, waiting: int, now: float) -> None:
         """The server itself says how many requests stand in its queue."""
