@@ -29,7 +29,8 @@ waits for what has left rotation meanwhile, or wants to be left alone, goes on a
 
 Hedging: a request that is slow, but not late, may have a second attempt, once, on an endpoint not yet tried, in the
 same service or the next. Whichever commits first wins. While both run, one that fails or is late is dropped and
-decides nothing: the other one goes on, and what follows is decided when that one has failed too.
+decides nothing: the other one goes on, and what follows is decided when that one has failed too, from where that one
+stands. So a service whose hedge failed is still there for the first attempt to fall back to, as a retry.
 
 When every service is passed over: before the first attempt, the endpoint due back first is tried. Afterwards
 the request has had its try and sparing an ejected endpoint comes first; but one that is back already, on
@@ -52,7 +53,7 @@ from sidecar.attempt.backoff import backoff, pushback
 from sidecar.attempt.budget import RetryBudget
 from sidecar.attempt.commands import Answer, Chooser, Drop, E, Queue, Try, Wait
 from sidecar.attempt.credit import Credit
-from sidecar.attempt.places import NOBODY, Place, next_place, returning_place
+from sidecar.attempt.places import NOBODY, First, Place, next_place, returning_place
 from sidecar.attempt.skips import is_due, nobody
 from sidecar.attempt.time_left import TimeLeft
 from sidecar.failure import Failure, FailureKind, fallback_words, may_retry_same
@@ -77,6 +78,10 @@ class State(Enum):
     ENDED = "ended"
 
 
+def _key_is_refused(failure: Failure) -> bool:
+    return failure.kind is FailureKind.AUTH or failure.status == 429
+
+
 class Plan(Generic[E]):
     """Decides for one request, from its start to its end."""
 
@@ -87,6 +92,7 @@ class Plan(Generic[E]):
         "_failure",
         "_in_line",
         "_late",
+        "_lost",
         "_other",
         "_pushback",
         "_retries",
@@ -125,11 +131,10 @@ class Plan(Generic[E]):
         self._late = NOBODY  # never again for this request
         self._tried = NOBODY  # in the present service
         self._retries = 0  # in the present service
+        self._lost: int | None = None  # rank of a hedge that failed: to go there is to retry
         self._pushback = False  # a 429 of the present service has been waited for
         self._until = now  # when the last Wait is over
-        self._other: tuple[int, E] | None = (
-            None  # while two attempts run: the one that is not the present one
-        )
+        self._other: First[E] | None = None  # while two attempts run: the one that is not the present one
         self._in_line: tuple[str | None, str | None] = (
             None,
             None,
@@ -151,8 +156,7 @@ class Plan(Generic[E]):
     ) -> Try[E] | Wait | Queue | Answer | None:
         """An attempt, if no number says which the only one, failed before it committed. None: the other goes on."""
         if self._other is not None:
-            self._failure = failure
-            self._alone_without(number, late=failure.kind is FailureKind.FIRST_PACKET_TIMEOUT)
+            self._alone_without(number, failure)
             return None
         endpoint = self._present()
         self._failure = failure
@@ -166,8 +170,7 @@ class Plan(Generic[E]):
         if self._other is not None:
             if LATE.kind not in self.route.fallback_on:
                 return None
-            self._failure = LATE
-            self._alone_without(number, late=True)
+            self._alone_without(number, LATE)
             return Drop()
         endpoint = self._present()
         self._tried |= {endpoint.key}
@@ -181,7 +184,8 @@ class Plan(Generic[E]):
         """The present attempt has sent nothing for as long as hedging waits; a Try is a second one beside it."""
         if self._credit.hedged or self._used_up() or not self._time.allows(now):
             return None
-        number, present = self.number, self._present()
+        present = self._present()
+        first = First(self.number, present, self.rank, self._tried, self._retries, self._pushback)
         picked = self._chooser.pick(self.rank, self._tried | {present.key}, now)
         place: Place[E] | None = (self.rank, picked)
         if isinstance(picked, Skipped):
@@ -190,7 +194,7 @@ class Plan(Generic[E]):
             return None
         command = self._enter(place, HEDGE, now)
         assert isinstance(command, Try), command
-        self._other = number, present
+        self._other = first
         return command
 
     def woke(self, now: float) -> Try[E] | Wait | Queue | Answer:
@@ -271,8 +275,9 @@ class Plan(Generic[E]):
 
     def _with_other_key(self, failure: Failure, now: float) -> Try[E] | Answer | None:
         """A retry at once, when it was the key that was refused and the service has another one that is not."""
-        refused = failure.kind is FailureKind.AUTH or failure.status == 429
-        if not refused or not self._chooser.has_other_keys(self.rank) or not self._may_retry():
+        if not _key_is_refused(failure) or not self._chooser.has_other_keys(self.rank):
+            return None
+        if not self._may_retry():
             return None
         picked = self._chooser.pick(self.rank, self._late, now)
         if isinstance(picked, Skipped) or not self._spend():
@@ -297,20 +302,29 @@ class Plan(Generic[E]):
 
     # Two attempts at a time
 
-    def _alone_without(self, number: int | None, *, late: bool) -> None:
-        """One of the two is gone; the other is the present one."""
-        assert self._other is not None
-        other_number, other = self._other
-        gone = self._present()
-        if number == other_number:
-            gone = other
+    def _alone_without(self, number: int | None, failure: Failure) -> None:
+        """One of the two is gone. The other is the present one, and the request stands where that one does."""
+        first, gone = self._other, self._present()
+        assert first is not None
+        if number == first.number:
+            gone = first.endpoint
         else:
-            self._endpoint = other
-        self._other = None
+            if not self._may_ask_again(failure):
+                self._late |= {gone.key}
+            self._lost = self.rank
+            self._endpoint, self.rank, self._tried = first.endpoint, first.rank, first.tried
+            self._retries, self._pushback = first.retries, first.pushback
+        self._failure, self._other = failure, None
         self._tried |= {gone.key}
-        if late:
+        if failure.kind is FailureKind.FIRST_PACKET_TIMEOUT:
             self._late |= {gone.key}
         self._credit.return_hedge()
+
+    def _may_ask_again(self, failure: Failure) -> bool:
+        """Whether what failed so in the present service may be asked once more."""
+        return self.route.retries_per_service > 0 and (
+            may_retry_same(failure) or (_key_is_refused(failure) and self._chooser.has_other_keys(self.rank))
+        )
 
     # On to another service
 
@@ -318,8 +332,8 @@ class Plan(Generic[E]):
         failure = self._last()
         if not self._used_up() and self._falls_back(failure):
             chooser, start = self._chooser, self.rank + 1
-            place = next_place(chooser, start, self.route.fallback_on, now)
-            place = place or returning_place(chooser, start, now)
+            place = next_place(chooser, start, self.route.fallback_on, now, self._late)
+            place = place or returning_place(chooser, start, now, self._late)
             if place is not None:
                 return self._enter(place, failure.code, now)
         return self._answer(failure)
@@ -341,7 +355,7 @@ class Plan(Generic[E]):
         """A further service with somebody to pick at once, for a request that can go on waiting where it is."""
         if LATE.kind not in self.route.fallback_on:
             return None
-        place = next_place(self._chooser, self.rank + 1, self.route.fallback_on, now)
+        place = next_place(self._chooser, self.rank + 1, self.route.fallback_on, now, self._late)
         return None if place is None or isinstance(place[1], Skipped) else place
 
     def _enter(self, place: Place[E], reason: str, now: float) -> Try[E] | Wait | Queue | Answer:
@@ -352,14 +366,15 @@ class Plan(Generic[E]):
             endpoint = found
         else:
             queued = self._chooser.may_wait(rank) if found.reason == "overloaded" else None
-            endpoint = self._chooser.due_first(rank, NOBODY, now)
+            endpoint = self._chooser.due_first(rank, self._late, now)
             if endpoint is None and queued is None:
                 return self._nobody([found], now)
         why = left = None
         if rank != self.rank:
             why, left = reason, self._chooser.service_name(self.rank)
             self._credit.return_retry()
-            self.rank, self._tried, self._retries, self._pushback = rank, NOBODY, 0, False
+            self.rank, self._tried, self._pushback = rank, NOBODY, False
+            self._retries = int(rank == self._lost)
         elif reason == HEDGE:
             why = reason
         if queued is not None:

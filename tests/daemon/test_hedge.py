@@ -7,7 +7,7 @@ import asyncio
 from sidecar.daemon import Daemon
 from sidecar.record import RequestRecord
 
-from .llm import Answer, Llm, Received, silence, stream, then_silence
+from .llm import Answer, Llm, Received, json_answer, silence, stream, then_silence
 from .loop import run
 from .sidecar import App, ask, chat, config, service, sidecar
 from .test_data_path import texts
@@ -62,6 +62,21 @@ def test_the_first_attempt_may_win_after_all() -> None:
                 assert (texts(reply.body), reply.fields["x-sidecar-service"]) == ("own", "a")
                 await asyncio.wait_for(other.received[0].hung_up.wait(), 10)
                 assert in_flight(daemon) == 0
+
+    run(test())
+
+
+def test_a_silent_primary_is_left_for_the_service_whose_hedge_has_failed() -> None:
+    """Its error was over within milliseconds; without hedging the request would have been rescued."""
+
+    async def test() -> None:
+        error = json_answer({"error": {"message": "no"}}, 500)
+        async with Llm(silence) as own, Llm(error, stream("rescued")) as other:
+            soon = {"timeouts": {"first_packet": "200ms"}}
+            written = config(service("a", own, **soon), service("b", other, **soon), route=HEDGE)
+            async with sidecar(written) as daemon:
+                reply = await ask(daemon, chat(stream=True))
+                assert (texts(reply.body), reply.fields["x-sidecar-attempts"]) == ("rescued", "3")
 
     run(test())
 
