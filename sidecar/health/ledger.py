@@ -154,8 +154,8 @@ class Ledger:
         endpoint.in_flight -= 1
         if cut and endpoint.limit is not None:
             endpoint.limit.gave_up(now)
-        elif began is not None and verdict is Verdict.SUCCESS and endpoint.limit is not None:
-            endpoint.limit.lasted(now - began, endpoint.in_flight + 1)
+        elif began is not None and endpoint.limit is not None:
+            endpoint.limit.ended(began, endpoint.in_flight + 1, now, well=verdict is Verdict.SUCCESS)
         events: list[HealthEvent] = []
         if endpoint.state is State.REMOVED:
             return events

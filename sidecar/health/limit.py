@@ -19,8 +19,8 @@ Rules:   - Growth. What has been proven may be doubled: an on-time first packet 
            many as the limit would let through anyway (Little's law), at m = 2 a third of them. An on-time
            packet takes RELIEF off. So each sidecar settles where RELIEF / (1 + RELIEF) of its attempts are
            late, which finds the free slots of a shared server without a word between them.
-         - Probing. From PROBING on, the next attempt also waits for the first packet of the one before it, for
-           a timeout at most: after an outage one probe at a time, then a ramp as fast as the answers come.
+         - Probing. From PROBING on, the next attempt also waits for the first packet or the end of the one before
+           it, for a timeout at most: after an outage one probe at a time, then a ramp as fast as the answers come.
          - Ghosts. A server that goes on computing for a caller that has hung up is as full as before: what was
            given up goes on counting for as long as a good attempt usually lasts. `cancels` says there are none.
          - Queue. While the server itself says that requests stand in its queue, nothing is sent: the first one would
@@ -180,11 +180,16 @@ class Limit:
         if not self.cancels:
             self._ghosts.append(now + self._usual)
 
-    def lasted(self, length: float, in_flight: int) -> None:
-        """An attempt ended well after so long; it still counts in `in_flight`."""
-        self._usual += NEWS * (length - self._usual)
-        if self._old is inf and 2.0 * in_flight > self._most:
-            self._most += UNSEEN
+    def ended(self, began: float, in_flight: int, now: float, *, well: bool) -> None:
+        """An attempt was not given up; it still counts in `in_flight`."""
+        if (
+            began >= self._probe_from
+        ):  # nothing more is to be waited for, be it that it never had a first packet
+            self._probe_from = -inf
+        if well:
+            self._usual += NEWS * (now - began - self._usual)
+            if self._old is inf and 2.0 * in_flight > self._most:
+                self._most += UNSEEN
 
     def waiting(self, waiting: int, now: float) -> None:
         """The server itself says how many requests stand in its queue."""
