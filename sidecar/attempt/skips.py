@@ -15,7 +15,7 @@ from sidecar.terms import Skipped
 # Any of these words lets a service be passed over that has nobody to pick.
 _WORDS = {
     "cooling": frozenset(("429", "overloaded", "unhealthy")),
-    "rate_limited": frozenset(("429", "overloaded")),
+    "rate_limited": frozenset(("429", "overloaded", "unhealthy")),
     "unhealthy": frozenset(("unhealthy",)),
     "overloaded": frozenset(("overloaded",)),
     "no_endpoint": frozenset(("unhealthy", "connect_failure")),

@@ -403,7 +403,17 @@ class Attempt:
         record = self.record
         record.ended_at = now
         record.failure = failure
-        judge(shared, self.endpoint, record, self._era, now, key=self._key, excused=self._excused)
+        about_app = failure is not None and failure.status == 429 and self._exchange.app_has_key(service)
+        judge(
+            shared,
+            self.endpoint,
+            record,
+            self._era,
+            now,
+            key=self._key,
+            excused=self._excused,
+            about_app=about_app,
+        )
         service.line.place_given_back()
         if self.taken is not None and (failure is not None or record.dropped):
             self.taken.settle(0, now)

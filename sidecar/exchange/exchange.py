@@ -19,7 +19,7 @@ from sidecar.exchange.gate import Terms
 from sidecar.exchange.guard import guarded
 from sidecar.exchange.relay import Relay, StreamRelay
 from sidecar.exchange.reply import App, Reply
-from sidecar.exchange.runtime import BYTES_PER_TOKEN, no_header, no_uid
+from sidecar.exchange.runtime import APP_CREDENTIALS, BYTES_PER_TOKEN, no_header, no_uid
 from sidecar.failure import Failure, FailureKind
 from sidecar.policy.snapshot import HashOn
 from sidecar.quota.quota import Taken, Who
@@ -167,6 +167,10 @@ class Exchange:
 
     def gate_terms(self, service: ServiceRuntime) -> Terms:
         return self._route.terms(service, self._head.method, self._shape, stream=self.stream)
+
+    def app_has_key(self, service: ServiceRuntime) -> bool:
+        """Whether the service sees a key of the app's own, so that what it says of keys is about this app alone."""
+        return not service.own_credential and any(self._head.get(name) for name in APP_CREDENTIALS)
 
     def arm_deadline(self, passed: Callable[[], None]) -> asyncio.TimerHandle | None:
         """The route's deadline for an answer that has begun."""

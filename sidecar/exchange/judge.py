@@ -28,8 +28,10 @@ def judge(
     *,
     key: Key | None,
     excused: bool,
+    about_app: bool,
 ) -> None:
-    """`key`: of the sidecar's, that was sent. `excused`: lateness is no sign of illness, so long is the prompt."""
+    """`key`: of the sidecar's, that was sent. `excused`: lateness is no sign of illness, so long is the prompt.
+    `about_app`: the failure says something about the app's own key and nothing to others."""
     failure = record.failure
     ledger, service = shared.ledger, record.service
     blame = None
@@ -48,9 +50,9 @@ def judge(
     )
     events = ledger.finished(
         endpoint,
-        said if blame is None else Verdict.IGNORABLE,
+        Verdict.IGNORABLE if blame is not None or about_app else said,
         now,
-        failure.retry_after if failure is not None and blame is None else None,
+        failure.retry_after if failure is not None and blame is None and not about_app else None,
         era,
         began=record.started_at,
         # An LLM server that does not cancel goes on with what a hedge has lost or an app has left, too.

@@ -167,7 +167,8 @@ class Ledger:
                 if rule is not None and self._group_of(endpoint).has_room(endpoint):
                     events.append(self._eject(endpoint, rule, now))
         if retry_after is not None and retry_after > 0:
-            events += self._cool(endpoint, retry_after, now)
+            # A wish beside a failure came with a 503; a 429 that names a time is none.
+            events += self._cool(endpoint, retry_after, now, rate_limited=verdict is Verdict.IGNORABLE)
         return self._told(self._group_of(endpoint), events, now) if events else events
 
     def blame(self, service: str, blame: Blame, now: float) -> list[HealthEvent]:
@@ -310,13 +311,15 @@ class Ledger:
         endpoint.eject(Absence(reason, until, enforced), now)
         return _ejected(endpoint, reason, k, until, enforced=enforced, now=now)
 
-    def _cool(self, endpoint: EndpointHealth, retry_after: float, now: float) -> Iterable[HealthEvent]:
+    def _cool(
+        self, endpoint: EndpointHealth, retry_after: float, now: float, *, rate_limited: bool
+    ) -> Iterable[HealthEvent]:
         policy = endpoint.passive.policy
         until = now + min(retry_after, policy.max_ejection_time)
         present = endpoint.cooled
         if present is not None and present.until is not None and until < present.until + LEAST_EXTENSION:
             return []
-        endpoint.cooled = Absence("retry_after", until, policy.enforce)
+        endpoint.cooled = Absence("retry_after", until, policy.enforce, rate_limited)
         endpoint.settle(now)
         k = endpoint.passive.multiplier(now)
         return [_ejected(endpoint, "retry_after", k, until, enforced=policy.enforce, now=now)]

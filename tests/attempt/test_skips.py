@@ -17,6 +17,8 @@ from sidecar.terms import Skipped
         ("unhealthy", {"unhealthy"}),
         ("overloaded", {"overloaded"}),
         ("no_endpoint", {"unhealthy", "connect_failure"}),
+        ("cooling", {"unhealthy", "overloaded"}),
+        ("rate_limited", {"unhealthy", "overloaded"}),
     ],
 )
 def test_a_service_is_passed_over_where_fallback_on_has_a_word_for_it(reason: str, words: set[str]) -> None:

@@ -208,6 +208,35 @@ def test_while_one_request_waits_the_others_of_its_route_wait_too(own: dict[str,
     run(test())
 
 
+def test_a_429_to_the_key_of_one_app_says_nothing_to_the_others() -> None:
+    """Whoever has a quota of its own may still use it, and whoever has none left hears so from the vendor."""
+
+    async def test() -> None:
+        answers = by_key(rich=GOOD, poor=refusal(429, retry_after="200"), broke=refusal(429))
+        async with Llm(answers) as llm, sidecar(config(service("a", llm))) as daemon:
+            for _ in range(6):
+                for key, status in (("poor", 429), ("broke", 429), ("rich", 200)):
+                    reply = await ask(daemon, chat(stream=False, authorization=f"Bearer {key}"))
+                    assert (key, reply.status, reply.fields["x-sidecar-attempts"]) == (key, status, "1")
+            assert daemon._statuses()[0].state == "available"
+
+    run(test())
+
+
+def test_where_all_that_need_no_key_have_answered_429_the_app_is_told_429() -> None:
+    """Its SDK treats a limit otherwise than an outage."""
+
+    async def test() -> None:
+        no = refusal(429, retry_after="30")
+        async with Llm(no) as a, Llm(no) as b, sidecar(config(service("a", a), service("b", b))) as daemon:
+            assert (await served(daemon)).status == 429  # the last service's own
+            reply = await served(daemon)
+            assert (reply.status, reply.json["error"]["code"]) == (429, "rate_limited")
+            assert reply.fields["x-sidecar-attempts"] == "0"
+
+    run(test())
+
+
 def test_a_model_that_is_not_there_is_not_asked_for_again() -> None:
     """Where the route may go on after a 404; other models still go to the service."""
 

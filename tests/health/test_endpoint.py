@@ -167,6 +167,7 @@ def test_a_cooling_endpoint_is_due_back_when_it_asked_to_be() -> None:
     assert not script.available("a")
     assert script.endpoint("a").cooling(6.9)
     assert not script.endpoint("a").cooling(7.0)  # though nobody has brought it back yet
+    assert script.endpoint("a").rate_limited
 
 
 def test_the_wish_of_one_that_fails_its_probes_too_ends_when_it_said() -> None:
