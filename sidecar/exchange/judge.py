@@ -39,6 +39,9 @@ def judge(
         blame = blame_of(failure, service, None if key is None else key.name, record.model)
     elif not record.dropped and (scopes := ledger.scopes(service)):
         scopes.succeeded(None if key is None else key.name)
+    asked = None
+    if failure is not None and failure.kind is FailureKind.STATUS and blame is None and not about_app:
+        asked = failure.retry_after
     cut = failure is not None and failure.kind is FailureKind.FIRST_PACKET_TIMEOUT
     if cut:
         record.late = True
@@ -52,7 +55,7 @@ def judge(
         endpoint,
         Verdict.IGNORABLE if blame is not None or about_app else said,
         now,
-        failure.retry_after if failure is not None and blame is None and not about_app else None,
+        asked,
         era,
         began=record.started_at,
         # An LLM server that does not cancel goes on with what a hedge has lost or an app has left, too.

@@ -94,6 +94,22 @@ def test_what_a_key_may_not_is_done_with_another_and_says_nothing_about_what_it_
     run(test())
 
 
+@pytest.mark.parametrize("own", [{}, {"credential": {"bearer": {"literal": "one"}}}], ids=["none", "key"])
+def test_what_an_app_may_not_is_no_wish_of_the_endpoint_whatever_field_stands_beside_it(
+    own: dict[str, object],
+) -> None:
+    """Retry-After means something on 429 and 503; a refused prompt must not shut the endpoint to everybody."""
+
+    async def test() -> None:
+        refused = [refusal(403, retry_after="30"), refusal(400, "content_filter", retry_after="30"), GOOD]
+        async with Llm(*refused) as llm:
+            written = config(service("a", llm, **own), route={"fallback_on": ["auth", "content_filter"]})
+            async with sidecar(written) as daemon:
+                assert [(await served(daemon)).status for _ in refused] == [403, 400, 200]
+
+    run(test())
+
+
 def test_with_every_key_at_its_limit_the_next_service_is_asked_without_a_try() -> None:
     async def test() -> None:
         no = refusal(429, retry_after="30")
@@ -286,7 +302,9 @@ def test_a_key_file_with_a_new_value_is_a_new_key(tmp_path: Path) -> None:
             sidecar(config(service("a", llm, **written))) as daemon,
         ):
             assert (await served(daemon)).status == 401
-            assert (await served(daemon)).fields["x-sidecar-attempts"] == "0"
+            reply = await served(daemon)
+            assert reply.fields["x-sidecar-attempts"] == "0"
+            assert "to be left alone for a time" in reply.json["error"]["message"]
             file.write_text("new")
             replies: list[Reply] = []
 
