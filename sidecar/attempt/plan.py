@@ -54,7 +54,7 @@ from sidecar.attempt.budget import RetryBudget
 from sidecar.attempt.commands import Answer, Chooser, Drop, E, Queue, Try, Wait
 from sidecar.attempt.credit import Credit
 from sidecar.attempt.places import NOBODY, First, Place, next_place, returning_place
-from sidecar.attempt.skips import is_due, nobody
+from sidecar.attempt.skips import is_due, may_pass_over, nobody
 from sidecar.attempt.time_left import TimeLeft
 from sidecar.failure import Failure, FailureKind, fallback_words, may_retry_same
 from sidecar.policy.snapshot import Route
@@ -389,7 +389,10 @@ class Plan(Generic[E]):
         return Queue(self.rank, min(end for end in ends if end is not None))
 
     def _leave_line(self, why: Skipped, now: float) -> Try[E] | Wait | Queue | Answer:
-        return self._begin_at(self.rank + 1, why, now) if self._failure is None else self._go_on(now)
+        if may_pass_over(why, self.route.fallback_on):
+            return self._begin_at(self.rank + 1, why, now) if self._failure is None else self._go_on(now)
+        endpoint = self._chooser.due_first(self.rank, self._late, now)
+        return self._nobody([why], now) if endpoint is None else self._try(endpoint, *self._in_line, now)
 
     def _begin_at(self, start: int, first: Skipped, now: float) -> Try[E] | Wait | Queue | Answer:
         """Nobody has been asked yet, and `first` is why the primary is not."""
