@@ -43,7 +43,7 @@ soak: setup ## minutes (SOAK_MINUTES, 10) of broken traffic; all must be back wh
 bench: setup ## speed and size beside nginx, HAProxy, Envoy and LiteLLM, 15 minutes; QUICK=1: 3 minutes, nothing kept
 	@$(BIN)/python -m bench.load $(if $(QUICK),--quick,--into bench/results/$$(date +%F)-bench) $(ARGS)
 
-guard: setup ## what a request and a chunk cost in counts no machine's mood changes, beside what was kept
+guard: setup ## what a start, a request and a chunk cost in counts no machine's mood changes, beside what was kept
 	@$(BIN)/python -m bench.guard $(ARGS)
 
 micro: setup ## what the data path costs in Python alone

@@ -11,7 +11,7 @@ import asyncio
 import gc
 import json
 import sys
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import uvloop
@@ -101,7 +101,7 @@ class Bench:
         self.llm = UpstreamConnection(self.pool)
         self.llm.connection_made(self.llm_transport)
         self.llm.served = 1
-        self.pool.put_back(self.llm)
+        self.pool.put_back(self.llm, monotonic())
         self.answer = response()
 
     def json(self, number: int) -> None:

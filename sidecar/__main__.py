@@ -1,41 +1,17 @@
 """The command `sidecar`: finds the command asked for, imports its module only, runs it.
 
 Out:     an exit code: 0 done, 1 failed at run time, 2 bad usage or config, 3 daemon not reachable.
-Rule:    a command's module declares its parser in add_parser() and imports what is heavy in run().
+Rule:    `run` in its plain form is understood without argparse, which would stay in every pod: 1 MiB, and 5 ms.
 Errors:  Stop is printed as it is; anything else as one line, with its traceback only under SIDECAR_DEBUG=1.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from typing import NoReturn
 
 from sidecar.cli.stop import Stop
-
-COMMANDS = (
-    *("run", "demo", "check", "doctor", "policy", "endpoints", "eject", "restore"),
-    *("events", "explain", "top"),
-)
-VERSION_FLAGS = ("-V", "--version")
-
-EPILOG = """\
-examples:
-  sidecar demo                          see it work, with nothing to set up
-  sidecar check sidecar.yaml            every problem of a config, one a line
-  sidecar run --config sidecar.yaml     the daemon
-  sidecar doctor --config sidecar.yaml  what is wrong, and the remedy
-  sidecar endpoints                     what is in rotation, what is ejected and why
-  sidecar explain --model gpt-4o        where such a request would go now, and why
-  sidecar policy apply sidecar.yaml --revert-after 60s
-
-`sidecar COMMAND --help` tells all about one of them.
-
-exit codes: 0 done, 1 failed at run time, 2 bad usage or bad config, 3 daemon not reachable
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,46 +39,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    parser = _parser(_commands_to_import(arguments))
+    match arguments:
+        case ["run", *rest] if (config := _plainly(rest)) is not None:
+            from sidecar.cli.run import serve
+
+            return serve(config)
+    from importlib import import_module
+
+    from sidecar.cli.parser import parse
+
     try:
-        args = parser.parse_args(arguments)
+        args = parse(arguments)
     except SystemExit as stop:  # argparse has said what is wrong, or has printed the help
         return stop.code if isinstance(stop.code, int) else 2
-    module = import_module(f"sidecar.cli.{args.command}")
-    code: int = module.run(args)
+    code: int = import_module(f"sidecar.cli.{args.command}").run(args)
     return code
 
 
-def _commands_to_import(arguments: list[str]) -> tuple[str, ...]:
-    """The command asked for; all of them for --help and for a mistyped one."""
-    first = arguments[0] if arguments else ""
-    if first in VERSION_FLAGS:
-        return ()
-    return (first,) if first in COMMANDS else COMMANDS
-
-
-def _parser(commands: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sidecar",
-        description="Keeps an app's LLM calls alive: first-packet timeouts, ejection, fallback.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(*VERSION_FLAGS, action=_Version, nargs=0, help="print the version and exit")
-    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for command in commands:
-        import_module(f"sidecar.cli.{command}").add_parser(subparsers)
-    return parser
-
-
-class _Version(argparse.Action):
-    """Looks the version up only when it is asked for: that reads the installed distribution's metadata."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import version
-
-        print(f"sidecar {version('llm-ha-sidecar')}")
-        parser.exit()
+def _plainly(arguments: list[str]) -> str | None:
+    """The config file that `run` is given, empty for the usual one; None: argparse has to look at it."""
+    match arguments:
+        case []:
+            return ""
+        case ["--config", path] if not path.startswith("-"):
+            return path
+    return None
 
 
 if __name__ == "__main__":

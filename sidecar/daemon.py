@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from sidecar.admin.hub import EventHub
 from sidecar.admin.outcomes import Invalid, Outcome
 from sidecar.admin.policies import PolicyManager
-from sidecar.admin.store import PolicyStore
 from sidecar.downstream.connection import AppConnection
 from sidecar.downstream.listener import AppSide, Listener
 from sidecar.exchange.clocks import Clocks
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from llmsidecar.v1.policy_pb2 import Policy
 
     from sidecar.admin.server import AdminServer
+    from sidecar.admin.store import PolicyStore
     from sidecar.ops.server import OpsServer
 
 
@@ -100,8 +100,7 @@ class Daemon:
         self._in_force = InForce(self._shared, self._health_events)
         self._side = AppSide(self._shared, self._settings.limits, self._in_force.runtime)
         self._waker = Waker(self._ledger, self._health_events, loop)
-        store = PolicyStore(self._settings.state_dir) if self._settings.state_dir else None
-        self.policies = PolicyManager(self._install, self._hub, store, also_check=missing)
+        self.policies = PolicyManager(self._install, self._hub, self._store(), also_check=missing)
         self._watch: FileWatch | None = None
         if path is not None:
             self._watch = FileWatch(loop, path, text, self._file_changed, self._file_unreadable)
@@ -115,6 +114,13 @@ class Daemon:
         self.listen: list[Address] = []
         self.admin_listen: list[str] = []
         self.ops_listen: list[Address] = []
+
+    def _store(self) -> PolicyStore | None:
+        if not self._settings.state_dir:
+            return None
+        from sidecar.admin.store import PolicyStore
+
+        return PolicyStore(self._settings.state_dir)
 
     # -- start ---------------------------------------------------------------------------------------------------
 
@@ -187,6 +193,7 @@ class Daemon:
     def _install(self, snapshot: Snapshot, policy: Policy) -> None:
         self._in_force.install(snapshot)
         self._side.heads.forget()  # what is memorized with them names services of the policy before
+        self._shared.response_heads.forget()
         self.changes.state("policy_applied", generation=snapshot.generation)
 
     def _sources(self) -> Sources:

@@ -7,9 +7,8 @@ Rule:    below the edge an expected failure is a Failure, not an exception.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 
 class FailureKind(StrEnum):
@@ -41,8 +40,7 @@ class FailureKind(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """One failure as it happened.
 
     `status` is the LLM's own status where it sent one; `retry_after` its wish in seconds;
@@ -61,8 +59,7 @@ class Failure:
         return str(self.status) if self.kind is FailureKind.STATUS else self.kind.value
 
 
-@dataclass(frozen=True, slots=True)
-class Face:
+class Face(NamedTuple):
     """What a kind means to everyone else.
 
     status              answer to the app when nothing is left to try; None: none can be sent any more

@@ -15,11 +15,12 @@ from time import monotonic
 from sidecar.exchange.runtime import Runtime, Shared
 from sidecar.health.events import HealthEvent
 from sidecar.policy.snapshot import Service, Snapshot
+from sidecar.policy.syntax import is_ip
 from sidecar.probe.http import HttpProbe
 from sidecar.probe.prober import Prober
 from sidecar.probe.queue_length import MOST, QueueReader
 from sidecar.terms import TcpAddress
-from sidecar.upstream.dns import Resolver, is_literal
+from sidecar.upstream.dns import Resolver
 
 FIRST_ANSWERS = 1.0  # what the start waits for names to be resolved
 
@@ -97,7 +98,7 @@ class InForce:
     def _point(self, service: Service, names: dict[str, TcpAddress]) -> Sequence[HealthEvent]:
         """The endpoints of a service that has none written: its url's address, or what its name resolves to."""
         where = TcpAddress(service.url.host, service.url.port)
-        if not is_literal(where.host):
+        if not is_ip(where.host):
             names[service.name] = where
             if self._shared.ledger.endpoints(service.name):
                 return ()  # the answers so far stay until there are new ones

@@ -11,11 +11,11 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from sidecar import __version__
+from sidecar.frozen import Frozen
 from sidecar.health.events import HealthEvent
 from sidecar.health.ledger import EndpointStatus
 from sidecar.policy.snapshot import Settings, Snapshot
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(Frozen):
     """What the ops page and /metrics ask the rest of the sidecar for, at each request."""
 
     not_ready: Callable[[], str | None]

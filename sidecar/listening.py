@@ -13,7 +13,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
 
-from sidecar.sockets import claim, owner_only
+from sidecar.sockets import claim, literal_socket, owner_only
 from sidecar.terms import Address, TcpAddress, UnixAddress
 
 BACKLOG = 1024
@@ -61,7 +61,10 @@ async def _bind(
         os.chmod(address.path, socket_mode)
         return server, address
     try:
-        server = await loop.create_server(make, address.host, address.port, backlog=BACKLOG)
+        if (literal := literal_socket(address)) is not None:
+            server = await loop.create_server(make, sock=literal, backlog=BACKLOG)
+        else:
+            server = await loop.create_server(make, address.host, address.port, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise OSError(errno.EADDRINUSE, f"{address}: address in use by another process") from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from sidecar.failure import Failure
+from sidecar.terms import HEDGE
 
 
 class AttemptRecord:
@@ -68,11 +69,16 @@ class AttemptRecord:
             return self.failure.code
         return "cancelled" if self.dropped else "success"
 
+    def fell_back(self, request: RequestRecord) -> bool:
+        """Whether the request has left the service before for this one. Of a hedge only if it won."""
+        return self.fallback_from is not None and (self.reason != HEDGE or request.answered is self)
+
 
 class RequestRecord:
     """One call of the app, first byte to last."""
 
     __slots__ = (
+        "answered",
         "attempts",
         "body_bytes",
         "bytes_out",
@@ -86,7 +92,6 @@ class RequestRecord:
         "path",
         "prompt_tokens",
         "quota_fields",
-        "request_id",
         "route",
         "sampled",
         "service",
@@ -100,10 +105,7 @@ class RequestRecord:
         "tracestate",
     )
 
-    def __init__(
-        self, request_id: str, trace_id: int, span_id: int, started_at: float, started_wall: int
-    ) -> None:
-        self.request_id = request_id
+    def __init__(self, trace_id: int, span_id: int, started_at: float, started_wall: int) -> None:
         self.trace_id = trace_id  # 128 bits, never 0
         self.span_id = span_id  # of the SERVER span
         self.parent_span_id: int | None = None  # from the app's traceparent
@@ -119,6 +121,7 @@ class RequestRecord:
         self.stream = False  # the app asked for a stream
         self.generation = 0  # of the policy
         self.attempts: list[AttemptRecord] = []
+        self.answered: AttemptRecord | None = None  # the attempt that did; None: none, or with an error
         self.service = ""  # that answered; empty: none did
         self.status = 0  # sent to the app; 0: none was
         self.failure: Failure | None = None  # what the app saw go wrong; None: nothing
@@ -128,6 +131,11 @@ class RequestRecord:
         self.completion_tokens: int | None = None
         self.ended_at: float | None = None
         self.quota_fields = ""  # header lines for the app: how its rate limits stand
+
+    @property
+    def request_id(self) -> str:
+        """The id of its SERVER span, so that either leads to the other."""
+        return f"{self.span_id:016x}"
 
 
 class Sink(Protocol):

@@ -1,8 +1,10 @@
-"""A Unix socket at a path that nobody else listens on, and that nobody may open before its mode is set.
+"""Sockets to listen on: a Unix socket at a path that nobody else listens on, a TCP port.
 
-In:      the path.
-Out:     claim() clears the way; bind inside owner_only(), then chmod, or seal() for mode 0600.
-Why:     event loops and gRPC replace whatever socket they find, that of a live process too, and leave mode 0755.
+In:      the path; a host and a port.
+Out:     claim() clears the way; bind inside owner_only(), then chmod, or seal() for mode 0600, so that nobody may open
+         it before its mode is set. literal_socket() binds a TCP address that has no name to be resolved.
+Why:     event loops and gRPC replace whatever socket they find, that of a live process too, and leave mode 0755. For a
+         literal, too, the loop would start its four resolver threads and load the tables of IDNA.
 Errors:  OSError with words for the operator.
 """
 
@@ -14,14 +16,16 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+
+from sidecar.policy.syntax import is_ip
+from sidecar.terms import TcpAddress
 
 
 def claim(path: str) -> None:
     """Makes the folder if there is none and removes a dead process's socket; raises OSError otherwise."""
-    folder = Path(path).parent
+    folder = os.path.dirname(path)
     try:
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        os.makedirs(folder, mode=0o755, exist_ok=True)
     except OSError as error:
         raise OSError(error.errno, f"unix:{path}: {folder} cannot be made: {error.strerror}") from error
     try:
@@ -43,6 +47,13 @@ def owner_only() -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+
+
+def literal_socket(address: TcpAddress) -> socket.socket | None:
+    """A bound socket where the host is an IP address; None for a name, which is the loop's to resolve."""
+    if not is_ip(address.host):
+        return None
+    return socket.create_server(address, family=socket.AF_INET6 if ":" in address.host else socket.AF_INET)
 
 
 def seal(path: str) -> None:

@@ -5,8 +5,9 @@ Units:   seconds are floats, sizes are bytes; an address is `host:port`, `[v6]:p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+HEDGE = "hedge"  # the reason of an attempt that was begun beside another
 
 
 class EndpointKey(NamedTuple):
@@ -45,15 +46,11 @@ class UnixAddress(NamedTuple):
 Address = TcpAddress | UnixAddress
 
 
-@dataclass(frozen=True, slots=True)
 class BadAddress(ValueError):
     """What is wrong with an address, in words for the one who wrote it."""
 
-    given: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.given!r} {self.why}; expected unix:/path or host:port"
+    def __init__(self, given: str, why: str) -> None:
+        super().__init__(f"{given!r} {why}; expected unix:/path or host:port")
 
 
 def parse_address(text: str) -> Address:

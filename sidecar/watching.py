@@ -1,7 +1,7 @@
 """Notices that the config file has changed.
 
 In:      a path; `changed(text)` is called with the new content.
-How:     `stat` through every link once a second, then a hash: Kubernetes swaps a ConfigMap by a symlink two
+How:     `stat` through every link once a second, then the content: Kubernetes swaps a ConfigMap by a symlink two
          folders up, of which a watch on the file would see nothing.
 Errors:  a file that cannot be read for the moment is waited for; `unreadable(why)` is told once.
 """
@@ -9,7 +9,6 @@ Errors:  a file that cannot be read for the moment is waited for; `unreadable(wh
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from collections.abc import Callable
 
@@ -32,7 +31,7 @@ class FileWatch:
         self._changed = changed
         self._unreadable = unreadable
         self._stamp = self._stat()
-        self._digest = _digest(text)
+        self._text = text
         self._complained = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -59,9 +58,8 @@ class FileWatch:
             return
         self._complained = False
         self._stamp = stamp
-        digest = _digest(text)
-        if digest != self._digest or force:
-            self._digest = digest
+        if text != self._text or force:
+            self._text = text
             self._changed(text)
 
     def _poll(self) -> None:
@@ -74,7 +72,3 @@ class FileWatch:
         except OSError:
             return None
         return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-
-
-def _digest(text: bytes) -> bytes:
-    return hashlib.sha256(text).digest()

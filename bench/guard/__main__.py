@@ -1,4 +1,4 @@
-"""`make guard`: counts what a request and a chunk cost, and compares with what was kept.
+"""`make guard`: counts what a start, a request and a chunk cost, and compares with what was kept.
 
 python -m bench.guard                  the table; exit 1 if something has become dearer
 python -m bench.guard --where chunk    functions by bytecodes
@@ -13,12 +13,12 @@ import sys
 
 import uvloop
 
-from bench.guard import system_calls
+from bench.guard import start, system_calls
 from bench.guard.counting import Figures, count_all, where
 from bench.guard.kept import CALLS, PYTHON, Table, compare, complaint, keep, kept
 from bench.guard.scenes import LOGGED, SCENES, daemon
 
-COLUMNS = ("bytecodes", "calls", "c_calls", "peak", "held", "left")
+COLUMNS = ("bytecodes", "calls", "c_calls", "peak", "held", "left", "modules")
 
 
 def arguments() -> argparse.Namespace:
@@ -59,7 +59,7 @@ def main() -> int:
         if args.where:
             runner.run(show_where(args.where))
             return 0
-        found = {PYTHON: runner.run(count_all())}
+        found = {PYTHON: runner.run(count_all()) | start.count()}
     show(found[PYTHON], kept(PYTHON))
     if args.system_calls:
         found[CALLS] = system_calls.count()

@@ -81,7 +81,7 @@ async def count(scene: Scene) -> Figures:
     _warm(scene)
     figures = _traced(scene)
     await asyncio.sleep(0)
-    return {**figures, **_weighed(scene)}
+    return {**figures, **await _weighed(scene)}
 
 
 def where(scene: Scene) -> list[tuple[str, int]]:
@@ -122,13 +122,13 @@ def _traced(scene: Scene) -> Figures:
     }
 
 
-def _weighed(scene: Scene) -> Figures:
+async def _weighed(scene: Scene) -> Figures:
     gc.collect()
     gc.disable()
     tracemalloc.start()
     try:
         weights = [_weigh(scene) for _ in range(PLAYS)]
-        left = _left(scene)
+        left = await _left(scene)
     finally:
         tracemalloc.stop()
         gc.enable()
@@ -151,8 +151,16 @@ def _weigh(scene: Scene) -> tuple[int, int]:
     return held, peak
 
 
-def _left(scene: Scene) -> float:
-    _warm(scene)
+async def _left(scene: Scene) -> float:
+    await _play_on(scene, PLAYS)
     before = tracemalloc.get_traced_memory()[0]
-    _warm(scene, MANY)
+    await _play_on(scene, MANY)
     return max(0.0, round((tracemalloc.get_traced_memory()[0] - before) / MANY, 1))
+
+
+async def _play_on(scene: Scene, times: int) -> None:
+    """As in life, the loop has its turn between: what it has to close (timers) is closed."""
+    for _ in range(times):
+        _warm(scene, 1)
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any
 
 import yaml
@@ -81,7 +82,7 @@ class Scene:
         connection = UpstreamConnection(pool)
         connection.connection_made(self.bench.llm_transport)
         connection.served = 1
-        pool.put_back(connection)
+        pool.put_back(connection, monotonic())
         return connection
 
 

@@ -19,6 +19,9 @@ from typing import IO, NamedTuple
 PROC = Path("/proc")
 TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 KIB = 1024
+COMPILED = {
+    "PYTHONDONTWRITEBYTECODE": ""
+}  # else each start would compile anew what an installed one has compiled
 
 
 class Died(Exception):
@@ -102,7 +105,7 @@ def running(
             stdin=stdin,
             stdout=told if stdout is None else stdout,
             stderr=told,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, **COMPILED, **(env or {})},
         )
     process = Process(popen, started_at)
     try:

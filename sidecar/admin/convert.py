@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from llmsidecar.v1 import health_pb2 as pb
 
+from sidecar.frozen import Frozen
 from sidecar.health import events
 from sidecar.health.status import EndpointStatus
 from sidecar.policy.problems import Problem
@@ -34,8 +34,7 @@ class Moment(NamedTuple):
         return timestamp(self.wall + round(ahead * 1e9))
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(Frozen):
     """The two clocks of the process, always read together."""
 
     mono: Callable[[], float] = time.monotonic
@@ -57,8 +56,7 @@ def duration(seconds: float) -> Duration:
     return Duration(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
 
 
-@dataclass(frozen=True, slots=True)
-class FellBack:
+class FellBack(Frozen):
     """An attempt that went to another service than the one before."""
 
     origin: str
@@ -68,8 +66,7 @@ class FellBack:
     trace_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptEnded:
+class AttemptEnded(Frozen):
     service: str
     endpoint: str
     request_id: str
@@ -80,8 +77,7 @@ class AttemptEnded:
     length: float
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
+class Installed(Frozen):
     """A policy that runs from now on."""
 
     generation: int
@@ -89,8 +85,7 @@ class Installed:
     comment: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Frozen):
     """A policy that was refused whole."""
 
     source: str

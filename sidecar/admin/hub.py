@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from llmsidecar.v1 import health_pb2 as pb
@@ -48,14 +47,16 @@ CAPACITY = 4096
 BATCH = 64  # what a watcher takes out of the ring at once, and so all that is held for a slow one
 
 
-@dataclass(slots=True)
 class Entry:
     """One published fact; its message is made once, for the first watcher that wants it."""
 
-    sequence: int
-    moment: Moment
-    fact: Fact
-    _message: pb.HealthEvent | None = None
+    __slots__ = ("_message", "fact", "moment", "sequence")
+
+    def __init__(self, sequence: int, moment: Moment, fact: Fact) -> None:
+        self.sequence = sequence
+        self.moment = moment
+        self.fact = fact
+        self._message: pb.HealthEvent | None = None
 
     def message(self) -> pb.HealthEvent:
         if self._message is None:
@@ -135,7 +136,7 @@ class EventHub:
 
     def request_finished(self, record: RequestRecord) -> None:
         for attempt in record.attempts:
-            if attempt.fallback_from is not None:
+            if attempt.fallback_from is not None and attempt.fell_back(record):
                 self._publish(
                     FellBack(
                         attempt.fallback_from,

@@ -5,14 +5,12 @@ Out:     Accepted, or the reason why what ran goes on running.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sidecar.admin.revisions import Revision
+from sidecar.frozen import Frozen
 from sidecar.policy.problems import Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Frozen):
     """The revision that runs now; for a dry run the one that would."""
 
     revision: Revision
@@ -20,38 +18,33 @@ class Accepted:
     reverts_at: int | None = None  # Unix nanoseconds
 
 
-@dataclass(frozen=True, slots=True)
-class Invalid:
+class Invalid(Frozen):
     """Everything that is wrong with it."""
 
     problems: tuple[Problem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Stale:
+class Stale(Frozen):
     """Somebody came between: the running policy has another etag."""
 
     given: str
     running: str
 
 
-@dataclass(frozen=True, slots=True)
-class NotStored:
+class NotStored(Frozen):
     """The state folder would not take it, so it was not accepted."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownGeneration:
+class UnknownGeneration(Frozen):
     """No revision of that number is held."""
 
     given: int
     held: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NothingPending:
+class NothingPending(Frozen):
     """No update waits for a confirmation."""
 
 

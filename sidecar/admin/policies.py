@@ -18,8 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from llmsidecar.v1.policy_pb2 import Policy
 
@@ -35,11 +34,14 @@ from sidecar.admin.outcomes import (
     UnknownGeneration,
 )
 from sidecar.admin.revisions import Pending, Revision, State, revision
-from sidecar.admin.store import PolicyStore
+from sidecar.frozen import replace
 from sidecar.policy.build import build_snapshot, etag_of, merge, unredacted
 from sidecar.policy.check import check_policy
 from sidecar.policy.problems import Checked, Problem
 from sidecar.policy.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from sidecar.admin.store import PolicyStore
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -1,7 +1,8 @@
 """What one request has taken of the budgets of its route: at most one retry and one hedge at a time.
 
 In:      the retry budget, and the hedge budget where the route hedges (a budget of the same make).
-Out:     whether one more may be had; everything is given back when the request is over, whatever became of it.
+Out:     whether one more may be had. `settle` gives everything back, for when the request is over.
+Why:     most requests want neither, so a plan makes one only when it asks.
 """
 
 from __future__ import annotations
@@ -20,17 +21,6 @@ class Credit:
         self._has_retry = False
         self._has_hedge = False
         self.hedged = hedges is None  # nothing is left to hedge: once a request
-
-    def begin(self) -> None:
-        self._retries.begin()
-        if self._hedges is not None:
-            self._hedges.begin()
-
-    def end(self) -> None:
-        self.settle()
-        self._retries.end()
-        if self._hedges is not None:
-            self._hedges.end()
 
     def spend_retry(self) -> bool:
         """Takes a retry of the budget; that of a retry which failed passes on to the next."""

@@ -58,12 +58,12 @@ from sidecar.attempt.skips import is_due, may_pass_over, nobody
 from sidecar.attempt.time_left import TimeLeft
 from sidecar.failure import Failure, FailureKind, fallback_words, may_retry_same
 from sidecar.policy.snapshot import Route
-from sidecar.terms import Skipped
+from sidecar.terms import HEDGE, Skipped
 
 __all__ = ["Answer", "Chooser", "Drop", "Plan", "Queue", "State", "Try", "Wait"]
 
 LATE = Failure(FailureKind.FIRST_PACKET_TIMEOUT)
-HEDGE = "hedge"  # the reason of a second attempt
+FOREVER = TimeLeft(None, None)
 TIMEOUT_WORDS = frozenset(("first_packet_timeout", "response_timeout"))
 
 
@@ -78,6 +78,11 @@ class State(Enum):
     ENDED = "ended"
 
 
+# Looked up by name at every turn: of an Enum's class each look costs ten times as much.
+NEW, TRYING, WAITING, COMMITTED, ANSWERED, ENDED = State
+_make = tuple.__new__  # a Try a request: its own constructor costs twice as much
+
+
 def _key_is_refused(failure: Failure) -> bool:
     return failure.kind is FailureKind.AUTH or failure.status == 429
 
@@ -86,10 +91,12 @@ class Plan(Generic[E]):
     """Decides for one request, from its start to its end."""
 
     __slots__ = (
+        "_budget",
         "_chooser",
         "_credit",
         "_endpoint",
         "_failure",
+        "_hedge_budget",
         "_in_line",
         "_late",
         "_lost",
@@ -119,13 +126,17 @@ class Plan(Generic[E]):
     ) -> None:
         """`deadline`: the moment by which the app must have its answer, beside the deadline of the route."""
         self.route = route
-        self.state = State.NEW
+        self.state = NEW
         self.number = 0  # attempts made
         self.rank = 0  # of the present service
         self._chooser = chooser
-        self._credit = Credit(budget, hedge_budget)
+        self._budget = budget
+        self._hedge_budget = hedge_budget
+        self._credit: Credit | None = None  # until a retry or a hedge is wanted
         self._rng = rng
-        self._time = TimeLeft(None if route.deadline is None else now + route.deadline, deadline)
+        self._time = FOREVER
+        if route.deadline is not None or deadline is not None:
+            self._time = TimeLeft(None if route.deadline is None else now + route.deadline, deadline)
         self._endpoint: E | None = None  # of the present or last attempt
         self._failure: Failure | None = None  # the last one
         self._late = NOBODY  # never again for this request
@@ -144,8 +155,10 @@ class Plan(Generic[E]):
 
     def begin(self, now: float) -> Try[E] | Wait | Queue | Answer:
         """The request starts."""
-        assert self.state is State.NEW, self.state
-        self._credit.begin()
+        assert self.state is NEW, self.state
+        self._budget.begin()
+        if self._hedge_budget is not None:
+            self._hedge_budget.begin()
         first = self._chooser.pick(0, NOBODY, now)
         if not isinstance(first, Skipped):
             return self._try(first, None, None, now)
@@ -182,7 +195,8 @@ class Plan(Generic[E]):
 
     def slow(self, now: float) -> Try[E] | None:
         """The present attempt has sent nothing for as long as hedging waits; a Try is a second one beside it."""
-        if self._credit.hedged or self._used_up() or not self._time.allows(now):
+        credit = self._spending()
+        if credit.hedged or self._used_up() or not self._time.allows(now):
             return None
         present = self._present()
         first = First(self.number, present, self.rank, self._tried, self._retries, self._pushback)
@@ -190,7 +204,7 @@ class Plan(Generic[E]):
         place: Place[E] | None = (self.rank, picked)
         if isinstance(picked, Skipped):
             place = self._place_beyond(now)
-        if place is None or not self._credit.spend_hedge():
+        if place is None or not credit.spend_hedge():
             return None
         command = self._enter(place, HEDGE, now)
         assert isinstance(command, Try), command
@@ -199,7 +213,7 @@ class Plan(Generic[E]):
 
     def woke(self, now: float) -> Try[E] | Wait | Queue | Answer:
         """A Wait is over; the endpoint may have left rotation meanwhile."""
-        assert self.state is State.WAITING, self.state
+        assert self.state is WAITING, self.state
         now = max(now, self._until)  # a timer may fire a hair early, and find cooling what asked for no more
         why = None if self._failure is None else self._failure.code
         picked = self._chooser.pick(self.rank, self._late, now)
@@ -213,7 +227,7 @@ class Plan(Generic[E]):
 
     def in_turn(self, now: float) -> Try[E] | Wait | Queue | Answer | None:
         """It is the request's turn in the waiting line. None: there is still no place."""
-        assert self.state is State.WAITING, self.state
+        assert self.state is WAITING, self.state
         picked = self._chooser.pick_in_turn(self.rank, self._late, now)
         if not isinstance(picked, Skipped):
             return self._try(picked, *self._in_line, now)
@@ -221,26 +235,33 @@ class Plan(Generic[E]):
 
     def waited_enough(self, now: float) -> Try[E] | Wait | Queue | Answer:
         """Nothing came free while the request stood in the waiting line."""
-        assert self.state is State.WAITING, self.state
+        assert self.state is WAITING, self.state
         return self._leave_line(Skipped("overloaded", now), now)
 
     def out_of_time(self) -> Answer:
         """The app gives up now: whatever runs is dropped."""
-        assert self.state in (State.TRYING, State.WAITING), self.state
+        assert self.state in (TRYING, WAITING), self.state
         return self._answer(Failure(FailureKind.DEADLINE_EXCEEDED))
 
     def committed(self) -> None:
         """The present attempt answers the app: no longer a retry on probation, whatever becomes of it."""
         self._present()
-        self.state = State.COMMITTED
+        self.state = COMMITTED
         self._other = None
-        self._credit.settle()
+        if self._credit is not None:
+            self._credit.settle()
 
     def ended(self) -> None:
         """The request is over, in whatever way."""
-        if self.state not in (State.NEW, State.ENDED):
-            self._credit.end()
-        self.state = State.ENDED
+        if self.state is NEW or self.state is ENDED:
+            self.state = ENDED
+            return
+        self.state = ENDED
+        if self._credit is not None:
+            self._credit.settle()
+        self._budget.end()
+        if self._hedge_budget is not None:
+            self._hedge_budget.end()
 
     # Inside the service
 
@@ -295,7 +316,7 @@ class Plan(Generic[E]):
         return self._retries < self.route.retries_per_service and not self._used_up()
 
     def _spend(self) -> bool:
-        if self._credit.spend_retry():
+        if self._spending().spend_retry():
             self._retries += 1
             return True
         return False
@@ -318,7 +339,7 @@ class Plan(Generic[E]):
         self._tried |= {gone.key}
         if failure.kind is FailureKind.FIRST_PACKET_TIMEOUT:
             self._late |= {gone.key}
-        self._credit.return_hedge()
+        self._spending().return_hedge()
 
     def _may_ask_again(self, failure: Failure) -> bool:
         """Whether what failed so in the present service may be asked once more."""
@@ -372,7 +393,8 @@ class Plan(Generic[E]):
         why = left = None
         if rank != self.rank:
             why, left = reason, self._chooser.service_name(self.rank)
-            self._credit.return_retry()
+            if self._credit is not None:
+                self._credit.return_retry()
             self.rank, self._tried, self._pushback = rank, NOBODY, False
             self._retries = int(rank == self._lost)
         elif reason == HEDGE:
@@ -384,7 +406,7 @@ class Plan(Generic[E]):
 
     def _stand_in_line(self, length: float, reason: str | None, left: str | None, now: float) -> Queue:
         self._in_line = reason, left
-        self.state = State.WAITING
+        self.state = WAITING
         ends = (now + length, self._share(now), self._time.end)
         return Queue(self.rank, min(end for end in ends if end is not None))
 
@@ -430,25 +452,31 @@ class Plan(Generic[E]):
         if not self._time.allows(now):
             return self._answer(Failure(FailureKind.DEADLINE_EXCEEDED))
         self.number += 1
-        self.state = State.TRYING
+        self.state = TRYING
         self._endpoint = endpoint
-        return Try(self.number, self.rank, endpoint, reason, left, self._share(now))
+        return _make(Try, (self.number, self.rank, endpoint, reason, left, self._share(now)))
 
     def _wait(self, until: float) -> Wait:
-        self.state = State.WAITING
+        self.state = WAITING
         self._until = until
         return Wait(until)
 
     def _answer(self, failure: Failure) -> Answer:
-        self.state = State.ANSWERED
+        self.state = ANSWERED
         self._other = None
-        self._credit.settle()
+        if self._credit is not None:
+            self._credit.settle()
         return Answer(failure)
 
     # Facts
 
+    def _spending(self) -> Credit:
+        if self._credit is None:
+            self._credit = Credit(self._budget, self._hedge_budget)
+        return self._credit
+
     def _present(self) -> E:
-        assert self.state is State.TRYING, self.state
+        assert self.state is TRYING, self.state
         assert self._endpoint is not None
         return self._endpoint
 

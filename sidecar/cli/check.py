@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.cli.options import add_json_option, command
 from sidecar.cli.stop import BAD_USAGE, Stop
+from sidecar.frozen import as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Sized
@@ -56,9 +57,8 @@ def run(args: Namespace) -> int:
 
 def _print_json(problems: Sequence[Problem], warnings: Sequence[Problem]) -> int:
     import json
-    from dataclasses import asdict
 
-    told = {"good": not problems, "problems": map(asdict, problems), "warnings": map(asdict, warnings)}
+    told = {"good": not problems, "problems": map(as_dict, problems), "warnings": map(as_dict, warnings)}
     print(json.dumps(told, indent=2, default=list))
     return BAD_USAGE if problems else 0
 

@@ -12,6 +12,7 @@ Rule:    an app that ends its side of the connection has hung up: its request is
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING, cast
@@ -22,7 +23,7 @@ from sidecar.exchange.answers import own_response
 from sidecar.exchange.exchange import Exchange
 from sidecar.wire.dialect import Shape, shape_of
 from sidecar.wire.framing import Chunked
-from sidecar.wire.heads import RequestHead, head_end
+from sidecar.wire.heads import Refusal, RequestHead, head_end
 
 if TYPE_CHECKING:
     from sidecar.downstream.listener import Listener
@@ -41,6 +42,10 @@ class State(Enum):
     LEAVING = "leaving"  # the last answer is sent; what still comes is thrown away
 
 
+# Looked up by name all the time: of an Enum's class each look costs ten times as much.
+IDLE, HEAD, BODY, BUSY, LEAVING = State
+
+
 class AppConnection(asyncio.Protocol):
     """Speaks HTTP/1.x with the app; knows nothing of services."""
 
@@ -55,19 +60,22 @@ class AppConnection(asyncio.Protocol):
         "_missing",
         "_seen",
         "_state",
+        "_trace",
         "_transport",
         "_uid",
         "_unsent",
         "keep_alive",
+        "send",
     )
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._state = State.IDLE
+        self._state = IDLE
         self._buffer = b""
         self._seen = 0  # of the buffer, searched for the end of a head
         self._head: RequestHead | None = None
+        self._trace: bytes | None = None  # the request's traceparent
         self._body: list[bytes] = []
         self._missing = 0  # bytes of a counted body
         self._chunked: Chunked | None = None
@@ -81,6 +89,7 @@ class AppConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.send: Callable[[bytes], None] = self._transport.write
         listener = self._listener
         if not listener.add(self):
             self._refuse(Refused(503, "overloaded", "Too many connections to the sidecar"))
@@ -88,13 +97,17 @@ class AppConnection(asyncio.Protocol):
         listener.idle.add(self, monotonic())
 
     def data_received(self, data: bytes) -> None:
-        if self._state is State.LEAVING:
+        if self._state is IDLE and not self._buffer and not self._choked:
+            self._buffer = data
+            self._advance()
+            return
+        if self._state is LEAVING:
             self._missing -= len(data)
             if self._missing < 0:
                 self._transport.abort()
             return
         self._buffer = self._buffer + data if self._buffer else data
-        if self._state is State.BUSY or (self._choked and self._state is State.IDLE):
+        if self._state is BUSY or (self._choked and self._state is IDLE):
             if len(self._buffer) > AHEAD:
                 self._transport.pause_reading()
             return
@@ -109,7 +122,7 @@ class AppConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.forget(self)
-        self._state = State.LEAVING
+        self._state = LEAVING
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.app_gone()
@@ -123,7 +136,7 @@ class AppConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._choked = False
         self._listener.unsent.discard(self)
-        if self._state is State.LEAVING:
+        if self._state is LEAVING:
             self._listener.leaving.add(self, monotonic())
         elif self._exchange is not None:
             self._exchange.resume()
@@ -132,16 +145,12 @@ class AppConnection(asyncio.Protocol):
 
     # -- the exchange's view -----------------------------------------------------------------------------------
 
-    def send(self, data: bytes) -> None:
-        self._transport.write(data)
-
     def answered(self, *, keep_alive: bool) -> None:
         self._exchange = None
-        self._head = None
         if not keep_alive:
             self._leave()
             return
-        self._state = State.IDLE
+        self._state = IDLE
         self._listener.idle.add(self, monotonic())
         if self._buffer:
             self._listener.loop.call_soon(self._next_request)
@@ -164,7 +173,8 @@ class AppConnection(asyncio.Protocol):
         self._refuse(Refused(408, "bad_request", "The request was not complete in time"))
 
     def idle_due(self, now: float) -> None:
-        self._close()
+        if self._state is IDLE:
+            self._close()
 
     def leaving_due(self, now: float) -> None:
         """The app has had its time to read the last answer; it gets more while there is some of it to fetch."""
@@ -192,7 +202,7 @@ class AppConnection(asyncio.Protocol):
     def close_if_idle(self) -> None:
         """Draining: a connection without a request ends now, another one after its answer."""
         self.keep_alive = False
-        if self._state is State.IDLE:
+        if self._state is IDLE:
             self._close()
 
     def end(self) -> None:
@@ -202,53 +212,60 @@ class AppConnection(asyncio.Protocol):
     # -- reading a request -------------------------------------------------------------------------------------
 
     def _next_request(self) -> None:
-        if self._state is State.IDLE and self._buffer and not self._choked:
+        if self._state is IDLE and self._buffer and not self._choked:
             self._transport.resume_reading()
             self._advance()
 
     def _advance(self) -> None:
         """Goes as far as the buffer allows: head, body, exchange."""
-        first = self._state is State.IDLE
+        first = self._state is IDLE
         if first:
-            self._state = State.HEAD
+            self._state = HEAD
             self._seen = 0
-            self._listener.idle.discard(self)
-        if self._state is State.HEAD:
-            self._read_head()
-        if self._state is State.BODY:
+            self._head = None
+        if self._state is HEAD:
+            self._read_head(first=first)
+        if self._state is BODY:
             self._read_body(first=first)
-        if first and self._state is State.HEAD:
+        if first and self._state is HEAD:
             self._listener.head_due.add(self, monotonic())
 
-    def _read_head(self) -> None:
-        limit = self._listener.limits.max_header
-        buffer = self._buffer
+    def _read_head(self, *, first: bool) -> None:
+        listener, buffer = self._listener, self._buffer
+        limits = listener.limits
         end = head_end(buffer, max(self._seen - 3, 0))
         if end < 0:
             self._seen = len(buffer)
-        if end > limit or (end < 0 and len(buffer) > limit):
-            self._refuse(Refused(431, "header_too_large", f"The head is over {limit} bytes"))
+        if end > limits.max_header or (end < 0 and len(buffer) > limits.max_header):
+            self._refuse(Refused(431, "header_too_large", f"The head is over {limits.max_header} bytes"))
             return
         if end < 0:
             return
-        head = self._listener.heads.parse(buffer[:end])
-        if not isinstance(head, RequestHead):
-            self._refuse(Refused(head.status, head.code, head.why))
+        read = listener.heads.parse(buffer[:end])
+        if isinstance(read, Refusal):
+            self._refuse(Refused(read.status, read.code, read.why))
             return
-        self._buffer = buffer[end:]
+        head, length, self._trace = read
         self._head = head
-        self.keep_alive = head.keep_alive and not self._listener.draining
-        refused = self._listener.admit(head)
+        self.keep_alive = head.keep_alive and not listener.draining
+        refused = listener.admit(head)
         if refused is not None:
+            self._buffer = buffer[end:]
             self._refuse(refused)
             return
-        self._begin_body(head)
+        length = length or 0
+        if first and head.at_once and len(buffer) == end + length and length <= limits.max_request_body:
+            self._buffer = b""  # the usual request: all of it is here, and nothing else
+            self._begin_exchange(head, buffer[end:])
+            return
+        self._buffer = buffer[end:]
+        self._begin_body(head, length)
 
-    def _begin_body(self, head: RequestHead) -> None:
-        self._state = State.BODY
+    def _begin_body(self, head: RequestHead, length: int) -> None:
+        self._state = BODY
         self._body = []
         self._chunked = Chunked() if head.chunked else None
-        self._missing = head.content_length or 0
+        self._missing = length
         if self._missing > self._listener.limits.max_request_body:
             self._too_large()
         elif head.expect_continue and (head.chunked or self._missing > len(self._buffer)):
@@ -259,13 +276,15 @@ class AppConnection(asyncio.Protocol):
         data, self._buffer = self._buffer, b""
         walker = self._chunked
         done = self._read_counted(data) if walker is None else self._read_chunked(walker, data)
-        if self._state is not State.BODY:
+        if self._state is not BODY:
             return
         if done:
             if not first:
                 self._listener.head_due.discard(self)
                 self._listener.body_due.discard(self)
-            self._begin_exchange()
+            pieces, self._body = self._body, []
+            assert self._head is not None
+            self._begin_exchange(self._head, pieces[0] if len(pieces) == 1 else b"".join(pieces))
         elif data or not self._body:
             self._listener.head_due.discard(self)
             self._listener.body_due.add(self, monotonic())
@@ -307,13 +326,9 @@ class AppConnection(asyncio.Protocol):
 
     # -- handing over ------------------------------------------------------------------------------------------
 
-    def _begin_exchange(self) -> None:
-        head = self._head
-        assert head is not None
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body = []
-        self._state = State.BUSY
-        result = self._listener.exchange_for(self, head, body)
+    def _begin_exchange(self, head: RequestHead, body: bytes) -> None:
+        self._state = BUSY
+        result = self._listener.exchange_for(self, head, self._trace, body)
         if isinstance(result, Refused):
             self._answer_refusal(result, shape_of(head.path), leave=not self.keep_alive)
             return
@@ -327,7 +342,7 @@ class AppConnection(asyncio.Protocol):
         self._answer_refusal(refused, shape, leave=True)
 
     def _answer_refusal(self, refused: Refused, shape: Shape, *, leave: bool) -> None:
-        record = self._listener.refusal_record(self._head, refused)
+        record = self._listener.refusal_record(self._head, self._trace, refused)
         data = own_response(
             refused.status,
             shape,
@@ -350,7 +365,7 @@ class AppConnection(asyncio.Protocol):
             self._transport.write_eof()
 
     def _begin_to_leave(self) -> None:
-        self._state = State.LEAVING
+        self._state = LEAVING
         self._missing = DISCARD
         self._buffer = b""
         listener = self._listener

@@ -15,6 +15,7 @@ from sidecar.downstream.admission import Refused, admit
 from sidecar.downstream.connection import AppConnection
 from sidecar.exchange.clocks import wall_ns
 from sidecar.exchange.exchange import Exchange
+from sidecar.exchange.lane import lane_of
 from sidecar.exchange.quota_fields import quota_fields
 from sidecar.exchange.runtime import BYTES_PER_TOKEN, Runtime, Shared
 from sidecar.exchange.timers import DeadlineQueue
@@ -22,7 +23,6 @@ from sidecar.policy.snapshot import Limits
 from sidecar.quota.quota import Wait, Who
 from sidecar.record import RequestRecord
 from sidecar.wire import traceparent
-from sidecar.wire.dialect import shape_of
 from sidecar.wire.head_cache import RequestHeads
 from sidecar.wire.heads import RequestHead
 from sidecar.wire.request_body import Peek, peek
@@ -110,42 +110,42 @@ class Listener:
         for queue in (self.idle, self.head_due, self.body_due, self.leaving, self.unsent):
             queue.discard(connection)
 
-    def exchange_for(self, app: AppConnection, head: RequestHead, body: bytes) -> Exchange | Refused:
+    def exchange_for(
+        self, app: AppConnection, head: RequestHead, trace: bytes | None, body: bytes
+    ) -> Exchange | Refused:
         """Finds the route and makes the exchange; the policy it begins with stays with it."""
         side = self._side
         if side.draining:
             return Refused(503, "draining", "The sidecar is shutting down")
-        runtime = side.runtime()
-        found = peek(body) if body else NO_BODY
-        route = runtime.router.match(head.path, found.model, head.get)
-        if route is None:
+        model, stream, model_span, _ = peek(body) if body else NO_BODY
+        lane = lane_of(side.runtime(), head, model, stream=stream)
+        if lane is None:
             return Refused(404, "no_route", "No route of the policy matches this path and model")
-        quota, taken = runtime.routes[route.name].quota, None
-        if quota is not None:
-            who = Who(found.model, head.get, app.uid)
-            answer = quota.ask(who, len(body) // BYTES_PER_TOKEN, monotonic())
+        route, taken = lane.route, None
+        if route.quota is not None:
+            who = Who(model, head.get, app.uid)
+            answer = route.quota.ask(who, len(body) // BYTES_PER_TOKEN, monotonic())
             if isinstance(answer, Wait):
                 why = "The rate limit of this route is reached"
                 fields = quota_fields(answer)
-                return Refused(429, "rate_limited", why, answer.seconds, route.name, fields)
+                return Refused(429, "rate_limited", why, answer.seconds, route.route.name, fields)
             taken = answer
-        record = self._record(head)
+        record = self._record(head, trace)
         if taken is not None:
             record.quota_fields = quota_fields(taken)
-        shape = shape_of(head.path)
-        record.route = route.name
-        record.shape = shape.value
-        record.model = found.model
-        record.stream = found.stream
-        record.generation = runtime.generation
+        record.route = route.route.name
+        record.shape = lane.shape_name
+        record.model = model
+        record.stream = stream
+        record.generation = lane.runtime.generation
         record.body_bytes = len(body)
-        return Exchange(
-            side.shared, runtime, runtime.routes[route.name], app, record, head, body, found, shape, taken
-        )
+        return Exchange(side.shared, lane, app, record, head, body, model_span, taken)
 
-    def refusal_record(self, head: RequestHead | None, refused: Refused) -> RequestRecord:
+    def refusal_record(
+        self, head: RequestHead | None, trace: bytes | None, refused: Refused
+    ) -> RequestRecord:
         """The record of a request that never became an exchange."""
-        record = self._record(head)
+        record = self._record(head, trace)
         record.status = refused.status
         record.route, record.quota_fields = refused.route, refused.quota_fields
         record.generation = self._side.runtime().generation
@@ -155,20 +155,19 @@ class Listener:
         record.ended_at = monotonic()
         self._side.shared.request_finished(record)
 
-    def _record(self, head: RequestHead | None) -> RequestRecord:
-        rng = self._side.shared.rng
+    def _record(self, head: RequestHead | None, trace: bytes | None) -> RequestRecord:
+        """`head`: None where it could not be read. `trace`: its traceparent."""
+        bits = self._side.shared.rng.getrandbits
         parent = None
-        if head is not None and head.traceparent is not None:
-            parent = traceparent.parse(head.traceparent)
-        trace_id = parent[0] if parent else rng.getrandbits(128) or 1
-        record = RequestRecord(
-            f"{rng.getrandbits(64):016x}", trace_id, rng.getrandbits(64) or 1, monotonic(), wall_ns()
-        )
-        if parent is not None:
-            record.parent_span_id = parent[1]
-            record.sampled = parent[2] if self._side.shared.app_samples else None
+        if head is not None and trace is not None:
+            parent = traceparent.parse(trace)
+        trace_id = parent[0] if parent else bits(128) or 1
+        record = RequestRecord(trace_id, bits(64) or 1, monotonic(), wall_ns())
         if head is not None:
             record.method, record.path = head.method, head.path
-            if parent is not None and (state := head.get(b"tracestate")) is not None and len(state) <= 512:
-                record.tracestate = state.decode("latin-1")
+            if parent is not None:
+                record.parent_span_id = parent[1]
+                record.sampled = parent[2] if self._side.shared.app_samples else None
+                if (state := head.get(b"tracestate")) is not None and len(state) <= 512:
+                    record.tracestate = state.decode("latin-1")
         return record

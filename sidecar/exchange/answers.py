@@ -20,6 +20,13 @@ RETRY_AFTER_STATUSES = frozenset((429, 503))
 
 # What the sidecar says instead of the service on an error that it has retried already.
 RETRIED_FIELDS = frozenset((b"x-should-retry",))
+# And of its own rate limits, which are the nearer ones.
+QUOTA_FIELDS = frozenset(
+    b"x-ratelimit-%b-%b" % (what, kind)
+    for what in (b"limit", b"remaining", b"reset")
+    for kind in (b"requests", b"tokens")
+)
+RETRIED_AND_QUOTA_FIELDS = RETRIED_FIELDS | QUOTA_FIELDS
 
 MESSAGES = {
     FailureKind.CONNECT_FAILURE: "No LLM service could be reached",
@@ -50,16 +57,16 @@ def retried(record: RequestRecord) -> bool:
 
 def answer_fields(record: RequestRecord, *, failed: bool) -> bytes:
     """The `x-sidecar-*` fields of every answer, and on an error whether the app's SDK should try again."""
-    lines = (
-        f"x-sidecar-request-id: {record.request_id}\r\n"
-        f"x-sidecar-service: {record.service}\r\n"
-        f"x-sidecar-attempts: {len(record.attempts)}\r\n"
+    fields = b"x-sidecar-request-id: %016x\r\nx-sidecar-service: %b\r\nx-sidecar-attempts: %d\r\n" % (
+        record.span_id,
+        record.service.encode("latin-1"),
+        len(record.attempts),
     )
     if failed and retried(record):
-        lines += "x-should-retry: false\r\n"
+        fields += b"x-should-retry: false\r\n"
     if record.quota_fields:
-        lines += record.quota_fields
-    return lines.encode("latin-1")
+        fields += record.quota_fields.encode("latin-1")
+    return fields
 
 
 def local_answer(

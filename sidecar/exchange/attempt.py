@@ -13,22 +13,21 @@ from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sidecar.exchange.clocks import wall_ns
-from sidecar.exchange.gate import Gate
+from sidecar.exchange.gate import OPEN, Gate
 from sidecar.exchange.guard import guarded
 from sidecar.exchange.judge import judge
 from sidecar.exchange.relay import WHOLE, End, Relay, StreamRelay
+from sidecar.exchange.silence import Silence
 from sidecar.failure import Failure, FailureKind
 from sidecar.record import AttemptRecord
 from sidecar.upstream.connection import UpstreamConnection
-from sidecar.wire.framing import UntilClose
 
 if TYPE_CHECKING:
     from sidecar.exchange.clocks import Waiter
     from sidecar.exchange.exchange import Exchange
     from sidecar.exchange.gate import Verdict
     from sidecar.exchange.keys import Key
-    from sidecar.exchange.runtime import ServiceRuntime
+    from sidecar.exchange.lane import Leg
     from sidecar.exchange.timers import DeadlineQueue
     from sidecar.health.ledger import EndpointHealth
     from sidecar.quota.quota import Taken
@@ -44,6 +43,12 @@ class Phase(Enum):
     ENDED = "ended"
 
 
+# Looked up by name all the time: of an Enum's class each look costs ten times as much.
+DIALING, GATED, RELAYING, ENDED = Phase
+NOTHING_TO_SEND = (b"", b"")
+IN_ONE_WRITE = 65536  # of a larger body no copy is made to send it behind its head
+
+
 class Attempt:
     """Driven by its connection and its clocks; tells its exchange the turning points."""
 
@@ -53,14 +58,14 @@ class Attempt:
         "_dial",
         "_era",
         "_exchange",
-        "_excused",
         "_first",
         "_grace",
+        "_hedge",
         "_key",
-        "_paused",
         "_phase",
         "_relay",
         "_request",
+        "_silence",
         "_soft",
         "endpoint",
         "gate",
@@ -72,30 +77,30 @@ class Attempt:
     def __init__(
         self,
         exchange: Exchange,
-        service: ServiceRuntime,
+        leg: Leg,
         endpoint: EndpointHealth,
         record: AttemptRecord,
         key: Key | None,
     ) -> None:
-        self._key = key
-        self.taken: Taken | None = None  # of the service's rate limits
         self._exchange = exchange
-        self.service = service
+        self._key = key
+        self.service = leg.service
         self.endpoint = endpoint
         self.record = record
-        self._phase = Phase.DIALING
-        self._paused = False
+        self.gate = Gate(leg.terms)
+        self.taken: Taken | None = None  # of the service's rate limits
+        self._phase = DIALING
         self._era = 0
-        self._first: DeadlineQueue[Waiter] = service.response
+        self._first: DeadlineQueue[Waiter] | None = None  # while it waits there
         self._soft: DeadlineQueue[Waiter] | None = None
-        self._excused = False  # late or not says nothing about health
+        self._hedge: DeadlineQueue[Waiter] | None = None
+        self._silence: Silence | None = None
         self._connection: UpstreamConnection | None = None
         self._dial: Dial | None = None
-        self._request: tuple[bytes, bytes] = (b"", b"")
+        self._request: tuple[bytes, bytes] = NOTHING_TO_SEND
         self._relay: Relay | StreamRelay | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
-        self.gate = Gate(exchange.gate_terms(service), wall_ns() / 1e9)
 
     def begin(self, head: bytes, body: bytes, deadline: float | None, now: float) -> None:
         """Starts the clocks and sends, over a connection used before if there is one."""
@@ -108,10 +113,10 @@ class Attempt:
             self._await_first_packet(len(body), now)
         else:
             self._first = service.response
-        self._first.add(self, now)
+            self._first.add(self, now)
         if deadline is not None:
             self._deadline = shared.loop.call_later(max(deadline - now, 0.0), self._share_used)
-        connection = service.pool(self.record.endpoint).acquire()
+        connection = service.pool(self.record.endpoint).acquire(now)
         if connection is not None:
             self.record.reused = True
             self._send(connection)
@@ -119,26 +124,31 @@ class Attempt:
             self._dial_anew()
 
     def _await_first_packet(self, body_bytes: int, now: float) -> None:
-        exchange, service = self._exchange, self.service
+        service = self.service
         self._first = service.first_packet(body_bytes)
-        self._excused = service.excuses(body_bytes)
-        self._soft = service.soft(body_bytes)
-        if self._soft is not None:
+        self._first.add(self, now)
+        if service.is_warned:
+            self._soft = service.soft(body_bytes)
             self._soft.add(self, now)
-        if exchange.hedge is not None:
-            exchange.hedge.add(self, now)
+        if (hedge := self._exchange.hedge) is not None:
+            self._hedge = hedge
+            hedge.add(self, now)
 
     def _stop_waiting(self) -> None:
         """Its first packet is here, or it has none to wait for any more."""
-        self._first.discard(self)
+        if self._first is not None:
+            self._first.discard(self)
+            self._first = None
         if self._soft is not None:
             self._soft.discard(self)
-        if (hedge := self._exchange.hedge) is not None:
-            hedge.discard(self)
+            self._soft = None
+        if self._hedge is not None:
+            self._hedge.discard(self)
+            self._hedge = None
 
     def abort(self) -> None:
         """The app is gone, or another attempt has won: the LLM stops computing, nobody is blamed."""
-        if self._phase is not Phase.ENDED:
+        if self._phase is not ENDED:
             self.record.dropped = True
             self._end(None, monotonic(), reusable=False)
 
@@ -160,18 +170,27 @@ class Attempt:
     def crashed(self, bug: Exception) -> None:
         self._exchange.crashed(bug)
 
+    def give_way(self, now: float) -> None:
+        """It answered, with an error that is the app's own fault, while another attempt may still do better."""
+        self.record.dropped = True
+        self._end(None, now, reusable=True)
+
+    @property
+    def is_committed(self) -> bool:
+        return self._phase is RELAYING
+
     def pause(self) -> None:
         """The app does not keep up: read no more, and do not take the silence for the endpoint's."""
-        if self._phase is Phase.RELAYING and self._connection is not None:
-            self._paused = True  # TLS still hands on what it has decrypted
+        if self._phase is RELAYING and self._connection is not None:
+            assert self._silence is not None
+            self._silence.stop()  # TLS still hands on what it has decrypted
             self._connection.pause()
-            self.service.idle.discard(self)
 
     def resume(self) -> None:
-        if self._phase is Phase.RELAYING and self._connection is not None:
-            self._paused = False
+        if self._phase is RELAYING and self._connection is not None:
+            assert self._silence is not None
+            self._silence.go_on(monotonic())
             self._connection.resume()
-            self.service.idle.add(self, monotonic())
 
     # -- the connection ------------------------------------------------------------------------------------
 
@@ -191,10 +210,10 @@ class Attempt:
     def _send(self, connection: UpstreamConnection) -> None:
         self._connection = connection
         connection.user = self
-        self._phase = Phase.GATED
+        self._phase = GATED
         head, body = self._request
         transport = connection.transport
-        if len(body) < 65536:
+        if len(body) < IN_ONE_WRITE:
             transport.write(head + body)
         else:
             transport.write(head)
@@ -204,18 +223,16 @@ class Attempt:
         record = self.record
         record.bytes_in += len(data)
         try:  # as @guarded does, at no cost
-            if self._phase is Phase.RELAYING:
-                if not self._paused:
-                    self.service.idle.add(self, monotonic())
-                assert self._relay is not None
-                result = self._relay.received(data)
+            if (relay := self._relay) is not None:
+                self._silence.heard_at = monotonic()  # type: ignore[union-attr]  # a relay has one
+                result = relay.received(data)
                 if result is not None:
                     self._relay_result(result)
                 return
             if record.first_byte_at is None:
                 record.first_byte_at = monotonic()
-            elif record.first_packet_at is not None:
-                self.service.idle.add(self, monotonic())
+            elif self._silence is not None:
+                self._silence.heard_at = monotonic()
             self._gate_result(self.gate.feed(data))
         except Exception as bug:
             self.crashed(bug)
@@ -223,7 +240,7 @@ class Attempt:
     @guarded
     def lost(self, error: Exception | None) -> None:
         connection, self._connection = self._connection, None
-        if self._phase is Phase.RELAYING:
+        if self._phase is RELAYING:
             assert self._relay is not None
             if error is None:
                 self._relay_result(self._relay.ended())
@@ -233,7 +250,7 @@ class Attempt:
         nothing_yet = self.record.first_byte_at is None
         if nothing_yet and connection is not None and connection.served:
             self.record.reused = False  # closed while it was idle: a race, nobody's fault
-            self._phase = Phase.DIALING
+            self._phase = DIALING
             self._dial_anew()
         elif error is None:
             self._gate_result(self.gate.ended())
@@ -246,16 +263,17 @@ class Attempt:
         gate = self.gate
         if gate.head is not None:
             self.record.status = gate.head.status
-        if result is None:
+        if result is OPEN:
+            self._open()
+        elif result is None:
             if gate.progress and self.record.first_packet_at is None:
                 self._note_first_packet()
             if gate.awaits_error_body and self._grace is None:
                 loop = self._exchange.shared.loop
                 self._grace = loop.call_later(ERROR_BODY_GRACE, self._grace_over)
-        elif isinstance(result, Failure):
-            self._fail(result)
         else:
-            self._open()
+            assert isinstance(result, Failure)
+            self._fail(result)
 
     def _note_first_packet(self) -> None:
         """The first packet is there but the gate stays shut: from now on it is idle's turn.
@@ -267,7 +285,12 @@ class Attempt:
         if self._exchange.stream:
             self._stop_waiting()
             self._tell_on_time(now)
-        self.service.idle.add(self, now)
+        self._listen(now)
+
+    def _listen(self, now: float) -> None:
+        if self._silence is None:
+            length = self.service.service.timeouts.idle
+            self._silence = Silence(self._exchange.shared.loop, length, self._fell_silent, now)
 
     def _tell_on_time(self, now: float) -> None:
         """An error that came in time proves nothing."""
@@ -280,27 +303,27 @@ class Attempt:
 
     def _open(self) -> None:
         now = monotonic()
-        record, gate = self.record, self.gate
+        record, gate, exchange = self.record, self.gate, self._exchange
         if record.first_packet_at is None:
             record.first_packet_at = now
-            if self._exchange.stream:
+            if exchange.stream:
                 self._tell_on_time(now)
         if gate.reader is not None and gate.reader.content:
             record.first_content_at = now
+        if exchange.is_outdone(self):
+            return
         self._stop_waiting()
         self._cancel_handles()
-        self._request = (b"", b"")  # nobody else will be asked; a long stream need not hold it
-        walker = gate.walker
-        assert walker is not None
-        if walker.done or (self._connection is None):  # the answer is here as a whole
-            self._exchange.attempt_opens(self, None)
+        if gate.is_complete or self._connection is None:  # the answer is here as a whole
+            exchange.attempt_opens(self, None)
             self._end(None, now, reusable=True)
-            self._exchange.attempt_ended(self)
+            exchange.attempt_ended(self)
             return
-        self._phase = Phase.RELAYING
-        self.service.idle.add(self, now)
-        self._deadline = self._exchange.arm_deadline(self._request_deadline_passed)
-        self._relay = self._exchange.attempt_opens(self, walker)
+        self._request = NOTHING_TO_SEND  # nobody else will be asked; a long stream need not hold it
+        self._phase = RELAYING
+        self._listen(now)
+        self._deadline = exchange.arm_deadline(self._request_deadline_passed)
+        self._relay = exchange.attempt_opens(self, gate.walker)
 
     def _relay_result(self, result: End | Failure) -> None:
         if result is WHOLE:
@@ -333,14 +356,20 @@ class Attempt:
     def _note_late(self, now: float) -> None:
         if not self.record.late:
             self.record.late = True
-            self._exchange.shared.ledger.late(self.endpoint, self.record.started_at, now)
+            if not self._is_excused:
+                self._exchange.shared.ledger.late(self.endpoint, self.record.started_at, now)
+
+    @property
+    def _is_excused(self) -> bool:
+        """Late or not says nothing about health."""
+        return self._exchange.stream and self.service.excuses(self._exchange.record.body_bytes)
 
     @guarded
     def response_due(self, now: float) -> None:
         self._time_up(Failure(FailureKind.RESPONSE_TIMEOUT))
 
     @guarded
-    def idle_due(self, now: float) -> None:
+    def _fell_silent(self) -> None:
         self._time_up(Failure(FailureKind.IDLE_TIMEOUT))
 
     @guarded
@@ -362,7 +391,7 @@ class Attempt:
         self._gate_result(self.gate.error())
 
     def _time_up(self, failure: Failure) -> None:
-        if self._phase is Phase.RELAYING:
+        if self._phase is RELAYING:
             self._break(failure)
         else:
             self._fail(self.gate.cut(failure))
@@ -372,7 +401,7 @@ class Attempt:
     def _fail(self, failure: Failure) -> None:
         """Failed before its commit."""
         now = monotonic()
-        whole_error = self.gate.awaits_error_body and self.gate.walker is not None and self.gate.walker.done
+        whole_error = self.gate.awaits_error_body and self.gate.is_complete
         self._end(failure, now, reusable=whole_error)
         self._exchange.attempt_failed(self, failure, now)
 
@@ -384,51 +413,44 @@ class Attempt:
         self._exchange.attempt_broke(self, failure, relay)
 
     def _end(self, failure: Failure | None, now: float, *, reusable: bool) -> None:
-        assert self._phase is not Phase.ENDED
-        service, shared = self.service, self._exchange.shared
-        self._phase = Phase.ENDED
+        assert self._phase is not ENDED
+        exchange, service, record = self._exchange, self.service, self.record
+        was_committed = self._phase is RELAYING
+        self._phase = ENDED
         self._cancel_handles()
         self._stop_waiting()
-        service.idle.discard(self)
         service.total.discard(self)
+        if self._silence is not None:
+            self._silence.stop()
+            self._silence = None  # it knows us: no cycle is left to the garbage collector
         if self._dial is not None:
             self._dial.cancel()
             self._dial = None
         connection, self._connection = self._connection, None
         if connection is not None:
-            if reusable and self._exactly_framed():
-                connection.release()
+            if reusable and self.gate.exactly_framed:
+                connection.release(now)
             else:
                 connection.abort()
-        record = self.record
         record.ended_at = now
         record.failure = failure
-        about_app = failure is not None and failure.status == 429 and self._exchange.app_has_key(service)
+        excused = (failure is not None or record.late) and self._is_excused
+        about_app = failure is not None and failure.status == 429 and exchange.app_has_key(service)
         judge(
-            shared,
+            exchange.shared,
             self.endpoint,
             record,
             self._era,
             now,
             key=self._key,
-            excused=self._excused,
+            excused=excused,
             about_app=about_app,
         )
-        service.line.place_given_back()
-        if self.taken is not None and (failure is not None or record.dropped):
+        if service.picker.waiting:
+            service.line.place_given_back()
+        if self.taken is not None and not was_committed and (failure is not None or record.dropped):
             self.taken.settle(0, now)
-        shared.attempt_finished(self._exchange.record, record)
-
-    def _exactly_framed(self) -> bool:
-        walker, head = self.gate.walker, self.gate.head
-        return (
-            walker is not None
-            and head is not None
-            and walker.done
-            and not walker.left_over
-            and head.keep_alive
-            and not isinstance(walker, UntilClose)
-        )
+        exchange.shared.attempt_finished(exchange.record, record)
 
     def _cancel_handles(self) -> None:
         if self._deadline is not None:

@@ -1,7 +1,7 @@
 """Every deadline of an attempt, by its purpose; and the wall clock, read in this one place.
 
 In:      attempts that begin or go on to wait; requests whose app will not wait for ever.
-Out:     `first_packet_due`, `soft_due`, `hedge_due`, `response_due`, `idle_due`, `total_due` of the attempt,
+Out:     `first_packet_due`, `soft_due`, `hedge_due`, `response_due`, `total_due` of the attempt,
          `patience_due` of the request, each with `now`.
 """
 
@@ -25,8 +25,6 @@ class Waiter(Protocol):
 
     def response_due(self, now: float) -> None: ...
 
-    def idle_due(self, now: float) -> None: ...
-
     def total_due(self, now: float) -> None: ...
 
 
@@ -39,14 +37,13 @@ class Asker(Protocol):
 class Clocks:
     """The deadlines of all attempts, and those that apps have set."""
 
-    __slots__ = ("first_packet", "hedge", "idle", "patience", "response", "soft", "total")
+    __slots__ = ("first_packet", "hedge", "patience", "response", "soft", "total")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.first_packet = Deadlines[Waiter](loop, lambda waiter, now: waiter.first_packet_due(now))
         self.soft = Deadlines[Waiter](loop, lambda waiter, now: waiter.soft_due(now))
         self.hedge = Deadlines[Waiter](loop, lambda waiter, now: waiter.hedge_due(now))
         self.response = Deadlines[Waiter](loop, lambda waiter, now: waiter.response_due(now))
-        self.idle = Deadlines[Waiter](loop, lambda waiter, now: waiter.idle_due(now))
         self.total = Deadlines[Waiter](loop, lambda waiter, now: waiter.total_due(now))
         self.patience = Deadlines[Asker](loop, lambda asker, now: asker.patience_due(now))
 

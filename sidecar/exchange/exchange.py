@@ -14,11 +14,10 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from sidecar.attempt.plan import Answer, Drop, Plan, Queue, Try, Wait
+from sidecar.exchange import reply
 from sidecar.exchange.attempt import Attempt
-from sidecar.exchange.gate import Terms
 from sidecar.exchange.guard import guarded
 from sidecar.exchange.relay import Relay, StreamRelay
-from sidecar.exchange.reply import App, Reply
 from sidecar.exchange.runtime import APP_CREDENTIALS, BYTES_PER_TOKEN, no_header, no_uid
 from sidecar.failure import Failure, FailureKind
 from sidecar.policy.snapshot import HashOn
@@ -26,16 +25,16 @@ from sidecar.quota.quota import Taken, Who
 from sidecar.record import AttemptRecord, RequestRecord
 from sidecar.route.ask import Ask
 from sidecar.route.candidates import Candidates
-from sidecar.route.match import upstream_target
 from sidecar.wire import traceparent
-from sidecar.wire.dialect import Shape
 from sidecar.wire.framing import Walker
-from sidecar.wire.request_body import Peek, prompt_prefix, with_model
-from sidecar.wire.stainless import patience
+from sidecar.wire.request_body import prompt_prefix, with_model
+from sidecar.wire.rewrite import upstream_request
 
 if TYPE_CHECKING:
+    from sidecar.exchange.lane import Lane
     from sidecar.exchange.line import Line
-    from sidecar.exchange.runtime import RouteRuntime, Runtime, ServiceRuntime, Shared
+    from sidecar.exchange.reply import App
+    from sidecar.exchange.runtime import RouteRuntime, ServiceRuntime, Shared
     from sidecar.health.ledger import EndpointHealth
     from sidecar.wire.heads import RequestHead
 
@@ -51,20 +50,21 @@ class Exchange:
         "_body",
         "_error",
         "_events",
-        "_head",
+        "_lane",
         "_line",
+        "_model_span",
         "_patience",
-        "_peek",
         "_plan",
-        "_reply",
         "_rival",
         "_route",
-        "_shape",
         "_taken",
+        "_until_close",
         "_wait",
+        "app",
+        "head",
         "hedge",
         "record",
-        "runtime",
+        "shape",
         "shared",
         "stream",
     )
@@ -72,27 +72,26 @@ class Exchange:
     def __init__(
         self,
         shared: Shared,
-        runtime: Runtime,
-        route: RouteRuntime,
+        lane: Lane,
         app: App,
         record: RequestRecord,
         head: RequestHead,
         body: bytes,
-        peek: Peek,
-        shape: Shape,
-        taken: Taken | None = None,
+        model_span: tuple[int, int] | None,
+        taken: Taken | None,
     ) -> None:
-        """`taken`: what it took of the rate limits of its route."""
+        """`model_span`: where the model's name stands in the body. `taken`: of the rate limits of its route."""
         self.shared = shared
-        self.runtime = runtime  # the generation it began with
+        self._lane = lane  # of the generation it began with
+        route = lane.route
+        self._route: RouteRuntime = route
+        self.app = app
+        self.head = head
         self.record = record
-        self.stream = peek.stream
-        self._reply = Reply(app, head, record, shape)
-        self._route = route
-        self._head = head
+        self.shape = lane.shape
+        self.stream = lane.stream
         self._body = body
-        self._peek = peek
-        self._shape = shape
+        self._model_span = model_span
         self.hedge = route.hedge
         self._attempt: Attempt | None = None
         self._rival: Attempt | None = None  # while two run: the one that began first
@@ -101,15 +100,15 @@ class Exchange:
         self._taken = taken
         self._events = 0  # of the stream that answered
         self._line: Line | None = None  # that it stands in
-        self._patience = _patience_of(head)
-        gives_up = None if self._patience is None else record.started_at + self._patience
+        self._until_close = False  # the answer ends with the connection (HTTP/1.0)
+        self._patience = lane.patience
         self._plan: Plan[EndpointHealth] = Plan(
             route.route,
-            Candidates(route.pickers, Ask(peek.model, self._hash_key) if route.hashes else Ask(peek.model)),
+            lane.candidates or Candidates(route.pickers, Ask(lane.model, self._hash_key)),
             route.budget,
             shared.rng,
             record.started_at,
-            deadline=gives_up,
+            deadline=None if self._patience is None else record.started_at + self._patience,
             hedge_budget=route.hedge_budget,
         )
 
@@ -119,13 +118,19 @@ class Exchange:
         if self._patience is not None:
             self.shared.clocks.patience.of(self._patience).add(self, now)
         try:
-            self._carry_out(self._plan.begin(now), now)
+            command = self._plan.begin(now)
+            if type(command) is Try:
+                self._try(command, now)
+            else:
+                self._carry_out(command, now)
         except Exception as bug:
             self.crashed(bug)
 
     @guarded
     def app_gone(self) -> None:
         """The app hung up: whatever runs is cancelled."""
+        if (attempt := self._attempt) is not None and attempt.is_committed:
+            self._note_usage(attempt)  # what it has read counts
         self._abort_attempt()
         self._end(Failure(FailureKind.APP_WENT_AWAY))
 
@@ -150,7 +155,7 @@ class Exchange:
             log.exception("request %s met another bug", self.record.request_id)
         if self.record.bytes_out:
             self._end(failure)
-            self._reply.break_off()
+            self.app.broken()
         else:
             self._error = None
             self._answer(failure)
@@ -165,12 +170,9 @@ class Exchange:
 
     # -- what attempts ask and tell -----------------------------------------------------------------------------
 
-    def gate_terms(self, service: ServiceRuntime) -> Terms:
-        return self._route.terms(service, self._head.method, self._shape, stream=self.stream)
-
     def app_has_key(self, service: ServiceRuntime) -> bool:
         """Whether the service sees a key of the app's own, so that what it says of keys is about this app alone."""
-        return not service.own_credential and any(self._head.get(name) for name in APP_CREDENTIALS)
+        return not service.own_credential and any(self.head.get(name) for name in APP_CREDENTIALS)
 
     def arm_deadline(self, passed: Callable[[], None]) -> asyncio.TimerHandle | None:
         """The route's deadline for an answer that has begun."""
@@ -201,8 +203,8 @@ class Exchange:
         """It has not begun to answer for as long as the route hedges."""
         first, command = self._attempt, self._plan.slow(now)
         if command is not None:
+            self._rival = first  # before anything can go wrong, or it would be left behind
             self._try(command, now)
-            self._rival = first
 
     def attempt_failed(self, attempt: Attempt, failure: Failure, now: float) -> None:
         if attempt.gate.head is not None and attempt.gate.head.status >= 400:
@@ -212,34 +214,48 @@ class Exchange:
         if command is not None:
             self._carry_out(command, now)
 
+    def is_outdone(self, attempt: Attempt) -> bool:
+        """While two run, what is no answer does not commit: the other one may still do better."""
+        head = attempt.gate.head
+        if self._rival is None or head is None or head.status < 300:
+            return False
+        now = monotonic()
+        attempt.give_way(now)
+        self._error = attempt
+        self._leave(attempt)
+        self._plan.failed(Failure(FailureKind.STATUS, head.status), now, attempt.record.number)
+        return True
+
     def attempt_opens(self, attempt: Attempt, walker: Walker | None) -> Relay | StreamRelay | None:
         """Commits: head and held bytes go to the app. `walker` is None where the answer is here as a whole."""
-        self._forget_patience()  # an SDK waits for the answer to begin, then for each packet anew
+        if self._patience is not None:
+            self._forget_patience()  # an SDK waits for the answer to begin, then for each packet anew
         if self._rival is not None:
             self._win(attempt)
         self._plan.committed()
         self._body = b""  # no other attempt may answer: the replay buffer is free
         self._error = None
-        self.record.service = attempt.service.service.name
+        record = self.record
+        record.service, record.answered = attempt.record.service, attempt.record
         if walker is None:
-            self._reply.whole(attempt.gate)
+            reply.whole(self, attempt.gate)
             return None
-        return self._reply.begin(attempt.gate, walker)
+        relay, self._until_close = reply.begin(self, attempt.gate, walker)
+        return relay
 
     def attempt_ended(self, attempt: Attempt) -> None:
         """The committed answer is whole."""
         self._note_usage(attempt)
-        if attempt.taken is not None:
-            attempt.taken.settle(self._tokens_used(), monotonic())
         self._end(None)
-        self._reply.finish()
+        app = self.app
+        app.answered(keep_alive=app.keep_alive and not self._until_close)
 
     def attempt_broke(self, attempt: Attempt, failure: Failure, relay: Relay | StreamRelay) -> None:
         """The committed answer broke: the app is told in its dialect, and the body never ends properly."""
         self._note_usage(attempt)
-        self._reply.last_words(attempt.gate, failure, relay)
+        reply.last_words(self, attempt.gate, failure, relay)
         self._end(failure)
-        self._reply.break_off()
+        self.app.broken()
 
     # -- the plan's commands ------------------------------------------------------------------------------------
 
@@ -294,43 +310,42 @@ class Exchange:
         loser.abort()
 
     def _try(self, command: Try[EndpointHealth], now: float) -> None:
-        service = self._route.services[command.rank]
-        record = self.record
-        span_id = self.shared.rng.getrandbits(64) or 1
-        tried = AttemptRecord(
-            command.number, service.service.name, command.endpoint.key.address, span_id, now, command.reason
-        )
-        tried.fallback_from = command.fallback_from
-        body, model = self._body, service.service.model_for(self._peek.model)
-        if model is not None and self._peek.model_span is not None:
-            body = with_model(body, self._peek, model)
-            tried.model = model
-        else:
-            tried.model = self._peek.model
-        target = upstream_target(self._route.route, service.service, self._head.path, self._head.query)
-        sampled = traceparent.is_sampled(record.trace_id, record.sampled, self.shared.sample_ratio)
-        trace = b"traceparent: %s\r\n" % traceparent.format(record.trace_id, span_id, sampled)
+        number, rank, endpoint, reason, fallback_from, deadline = command
+        lane, record, shared = self._lane, self.record, self.shared
+        leg = lane.legs[rank]
+        service = leg.service
+        span_id = shared.rng.getrandbits(64) or 1
+        key = endpoint.key
+        tried = AttemptRecord(number, key.service, key.address, span_id, now, reason)
+        tried.fallback_from = fallback_from
+        tried.model = leg.model
+        body = self._body
+        if leg.written_model is not None:
+            body = with_model(body, self._model_span, leg.written_model)
+        sampled = traceparent.is_sampled(record.trace_id, record.sampled, shared.sample_ratio)
+        trace = b"traceparent: %b\r\n" % traceparent.format(record.trace_id, span_id, sampled)
         if record.tracestate:
-            trace += b"tracestate: %s\r\n" % record.tracestate.encode()
-        key = service.keys.next(now)
-        head = service.request_bytes(self._head, target, body, trace, key)
+            trace += b"tracestate: %b\r\n" % record.tracestate.encode()
+        secret = service.keys.next(now) if service.own_credential else None
+        length = len(body) if body or lane.counts_empty else None
+        head = upstream_request(leg.front(self.head, secret), trace, length)
         record.attempts.append(tried)
-        self._attempt = attempt = Attempt(self, service, command.endpoint, tried, key)
+        self._attempt = attempt = Attempt(self, leg, endpoint, tried, secret)
         if service.quota is not None:
-            who = Who(self._peek.model, no_header, no_uid)
+            who = Who(lane.model, no_header, no_uid)
             attempt.taken = service.quota.take(who, record.body_bytes // BYTES_PER_TOKEN, now)
-        attempt.begin(head, body, command.deadline, now)
+        attempt.begin(head, body, deadline, now)
 
     def _answer(self, failure: Failure) -> None:
         """Nothing is left to try: the last HTTP error as it came, else our own."""
         self._attempt = self._rival = None
         if self._error is not None and failure.kind is not FailureKind.DEADLINE_EXCEEDED:
             self.record.service = self._error.record.service
-            self._reply.whole(self._error.gate)
+            reply.whole(self, self._error.gate)
         else:
-            self._reply.own(failure)
+            reply.own(self, failure)
         self._end(failure)
-        self._reply.finish()
+        self.app.answered(keep_alive=self.app.keep_alive)
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -351,14 +366,17 @@ class Exchange:
             self._wait = None
 
     def _note_usage(self, attempt: Attempt) -> None:
+        """What the answer has cost, whole or as far as it came."""
         if (reader := attempt.gate.reader) is not None:
             self.record.prompt_tokens, self.record.completion_tokens = reader.usage
             self._events = reader.events
+        if attempt.taken is not None:
+            attempt.taken.settle(self._tokens_used(), monotonic())
 
     def _hash_key(self, on: HashOn) -> bytes | None:
         """What the request has in common with others that are better answered by the same endpoint."""
         if on.header:
-            return self._head.get(on.header.encode())
+            return self.head.get(on.header.encode())
         return prompt_prefix(self._body, on.prompt_prefix)
 
     def _tokens_used(self) -> int:
@@ -379,20 +397,13 @@ class Exchange:
 
     def _end(self, failure: Failure | None) -> None:
         self._attempt = self._rival = self._error = None
-        self._forget_patience()
+        if self._patience is not None:
+            self._forget_patience()
         self._plan.ended()
-        self.shared.exchanges.discard(self)
-        record = self.record
+        shared, record = self.shared, self.record
+        shared.exchanges.discard(self)
         record.failure = failure
-        record.ended_at = monotonic()
+        now = record.ended_at = monotonic()
         if self._taken is not None:
-            self._taken.settle(self._tokens_used(), record.ended_at)
-        self.shared.request_finished(record)
-
-
-def _patience_of(head: RequestHead) -> float | None:
-    """What the app's SDK says of its patience; the same for every request with this head."""
-    if patience not in head.memo:
-        head.memo[patience] = patience(head.fields)
-    seconds: float | None = head.memo[patience]
-    return seconds
+            self._taken.settle(self._tokens_used(), now)
+        shared.request_finished(record)

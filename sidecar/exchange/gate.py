@@ -16,11 +16,12 @@ from enum import Enum
 from typing import Final
 
 from sidecar.attempt.classify import classify_status, retry_after_seconds, wants_body
+from sidecar.exchange.clocks import wall_ns
 from sidecar.failure import Failure, FailureKind
 from sidecar.policy.snapshot import AnswerLimits
 from sidecar.wire.dialect import Shape
 from sidecar.wire.first_packet import StreamReader
-from sidecar.wire.framing import Walker, response_walker
+from sidecar.wire.framing import UntilClose, Walker, may_have_body, response_walker
 from sidecar.wire.head_cache import ResponseHeads
 from sidecar.wire.heads import ResponseHead, head_end
 
@@ -46,6 +47,10 @@ class Hold(Enum):
     ERROR = "error"
 
 
+# Looked up by name for every response: of an Enum's class each look costs ten times as much.
+NOTHING, FIRST_BYTE, WHOLE, STREAM, ERROR = Hold
+
+
 class Terms:
     """What of request, service and route the gate has to know; shared by all attempts on a service."""
 
@@ -54,6 +59,7 @@ class Terms:
         "fallback_on",
         "first_packet_is",
         "heads",
+        "kind",
         "limits",
         "max_held",
         "method",
@@ -82,13 +88,18 @@ class Terms:
         self.shape = shape
         self.stream = stream
         self.first_packet_is = first_packet_is
+        self.kind = first_packet_is or ("event" if shape is Shape.OTHER else "content")  # for a stream
         self.complete = complete
         self.own_credential = own_credential
         self.fallback_on = fallback_on
 
 
 class Gate:
-    """One attempt's response up to its commit."""
+    """One attempt's response up to its commit.
+
+    whole      all of it came at once, as long as its head says: there is no walker
+    length     its Content-Length
+    """
 
     __slots__ = (
         "_hold",
@@ -96,35 +107,41 @@ class Gate:
         "_raw",
         "_size",
         "_terms",
-        "_wall_now",
         "head",
+        "length",
         "payloads",
         "progress",
         "reader",
         "walker",
+        "whole",
     )
 
-    def __init__(self, terms: Terms, wall_now: float) -> None:
+    def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._wall_now = wall_now  # for a Retry-After that is a date
         self._raw = b""
         self._interim = 0
         self._size = 0
-        self._hold = Hold.WHOLE
+        self._hold = WHOLE
         self.head: ResponseHead | None = None
+        self.length: int | None = None
         self.walker: Walker | None = None
+        self.whole = False
         self.reader: StreamReader | None = None  # of an event stream
         self.payloads: list[bytes] = []  # the body so far, framing taken off
         self.progress = False  # the first packet is there, even if the gate stays shut
 
     def feed(self, data: bytes) -> Verdict | Failure | None:
-        if self.walker is None:
+        if self.head is None:
             rest = self._read_head(data)
             if not isinstance(rest, bytes):
                 return rest
             data = rest
-            assert self.walker is not None
+            if self.whole:
+                self.payloads.append(data)
+                self.progress = True
+                return self._error_inside(data) or OPEN
         walker = self.walker
+        assert walker is not None
         if data:
             payload = walker.feed(data)
             if payload:
@@ -156,7 +173,23 @@ class Gate:
         """What was held, framing taken off."""
         return self.payloads[0] if len(self.payloads) == 1 else b"".join(self.payloads)
 
+    @property
+    def is_complete(self) -> bool:
+        """The answer is here to its last byte."""
+        return self.whole or (self.walker is not None and self.walker.done)
+
+    @property
+    def exactly_framed(self) -> bool:
+        """Complete, with nothing behind it: its connection may serve another exchange."""
+        head, walker = self.head, self.walker
+        if head is None or not head.keep_alive:
+            return False
+        if walker is None:
+            return self.whole
+        return walker.done and not walker.left_over and not isinstance(walker, UntilClose)
+
     def _read_head(self, data: bytes) -> bytes | Failure | None:
+        """What follows the head; None: it is not all there."""
         raw = self._raw + data if self._raw else data
         while True:
             end = head_end(raw)
@@ -166,9 +199,10 @@ class Gate:
                 if len(raw) > most:
                     return Failure(FailureKind.BAD_RESPONSE, detail=f"head of over {most} bytes")
                 return None
-            head = self._terms.heads.parse(raw[:end])
-            if isinstance(head, str):
-                return Failure(FailureKind.BAD_RESPONSE, detail=head)
+            read = self._terms.heads.parse(raw[:end])
+            if isinstance(read, str):
+                return Failure(FailureKind.BAD_RESPONSE, detail=read)
+            head, length = read
             raw = raw[end:]
             if head.status >= 200:
                 break
@@ -176,53 +210,62 @@ class Gate:
             if head.status == 101 or self._interim > MAX_INTERIM:
                 return Failure(FailureKind.BAD_RESPONSE, detail=f"unexpected interim response {head.status}")
         self._raw = b""
-        self.head = head
-        self.walker = response_walker(head, self._terms.method)
-        self._hold = self._hold_for(head)
+        self.head, self.length = head, length
+        hold, may_be_whole = self._way_to_hold(head)
+        self._hold = hold
+        if may_be_whole and length == len(raw):
+            self.whole = True
+        else:
+            self.walker = response_walker(head, self._terms.method, length)
+            if hold is STREAM:
+                terms = self._terms
+                self.reader = StreamReader(terms.shape, terms.kind, terms.limits.max_event)
         return raw
+
+    def _way_to_hold(self, head: ResponseHead) -> tuple[Hold, bool]:
+        """What to wait for, and whether that may be a body which comes with its head; the same for alike heads."""
+        terms = self._terms
+        known: tuple[Hold, bool] | None = head.memo.get(terms)
+        if known is None:
+            hold = self._hold_for(head)
+            plain = hold is not STREAM and hold is not ERROR and not head.chunked
+            known = head.memo[terms] = hold, plain and may_have_body(head.status, terms.method)
+        return known
 
     def _hold_for(self, head: ResponseHead) -> Hold:
         terms = self._terms
         if head.status >= 300:
             decided = self._classify(b"") is not None
-            return (
-                Hold.ERROR
-                if decided or wants_body(head.status, fallback_on=terms.fallback_on)
-                else Hold.WHOLE
-            )
+            return ERROR if decided or wants_body(head.status, fallback_on=terms.fallback_on) else WHOLE
         if head.content_type == b"text/event-stream" and head.content_encoding in (b"", b"identity"):
-            kind = terms.first_packet_is or ("event" if terms.shape is Shape.OTHER else "content")
-            self.reader = StreamReader(terms.shape, kind, terms.limits.max_event)
-        if self.reader is not None:
-            return Hold.STREAM  # the reader knows what counts; `headers` count at once
+            return STREAM  # the reader knows what counts; `headers` count at once
         if terms.complete:
-            return Hold.WHOLE
+            return WHOLE
         match terms.first_packet_is:
             case "headers":
-                return Hold.NOTHING
+                return NOTHING
             case "body":
-                return Hold.FIRST_BYTE
-        return Hold.WHOLE
+                return FIRST_BYTE
+        return WHOLE
 
     def _judge(self, *, whole: bool) -> Verdict | Failure | None:
-        match self._hold:
-            case Hold.STREAM:
-                return self._judge_stream(whole=whole)
-            case Hold.WHOLE:
-                self.progress = self.progress or self._size > 0
-                if whole:
-                    return self._error_inside() or OPEN
-                if self._size <= self._terms.max_held:
-                    return None
-                return self._too_large() if self._terms.complete else OPEN
-            case Hold.ERROR:
-                return self.error() if whole or self._size > HOLD_ERROR else None
-            case Hold.FIRST_BYTE:
-                self.progress = self._size > 0
-                return OPEN if whole or self._size else None
-            case Hold.NOTHING:
-                self.progress = True
-                return OPEN
+        hold = self._hold
+        if hold is STREAM:
+            return self._judge_stream(whole=whole)
+        if hold is WHOLE:
+            self.progress = self.progress or self._size > 0
+            if whole:
+                return self._error_inside(self.body()) or OPEN
+            if self._size <= self._terms.max_held:
+                return None
+            return self._too_large() if self._terms.complete else OPEN
+        if hold is ERROR:
+            return self.error() if whole or self._size > HOLD_ERROR else None
+        if hold is FIRST_BYTE:
+            self.progress = self._size > 0
+            return OPEN if whole or self._size else None
+        self.progress = True  # NOTHING
+        return OPEN
 
     def _judge_stream(self, *, whole: bool) -> Verdict | Failure | None:
         reader = self.reader
@@ -263,7 +306,7 @@ class Gate:
         head, terms = self.head, self._terms
         assert head is not None
         retry_after = retry_after_seconds(
-            head.get(b"retry-after"), head.get(b"retry-after-ms"), self._wall_now
+            head.get(b"retry-after"), head.get(b"retry-after-ms"), wall_ns() / 1e9
         )
         return classify_status(
             head.status,
@@ -273,11 +316,12 @@ class Gate:
             fallback_on=terms.fallback_on,
         )
 
-    def _error_inside(self) -> Failure | None:
+    def _error_inside(self, body: bytes) -> Failure | None:
         """An error object where a 200 should bear an answer, as some gateways send it."""
+        if b'"error"' not in body[:4096]:
+            return None
         assert self.head is not None
-        shape, body = self._terms.shape, self.body()
-        if shape is Shape.OTHER or self.head.status != 200 or b'"error"' not in body[:4096]:
+        if self._terms.shape is Shape.OTHER or self.head.status != 200:
             return None
         try:
             answer = json.loads(body)
@@ -294,4 +338,4 @@ class Gate:
     @property
     def awaits_error_body(self) -> bool:
         """A failing status is known and its body is being read."""
-        return self._hold is Hold.ERROR and self.head is not None
+        return self._hold is ERROR and self.head is not None

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sidecar.health.ledger import EndpointHealth
     from sidecar.record import AttemptRecord
 
+SUCCESS = Verdict.SUCCESS
+
 
 def judge(
     shared: Shared,
@@ -34,6 +36,12 @@ def judge(
     `about_app`: the failure says something about the app's own key and nothing to others."""
     failure = record.failure
     ledger, service = shared.ledger, record.service
+    if failure is None and not record.late and not record.dropped:
+        if scopes := ledger.scopes(service):
+            scopes.succeeded(None if key is None else key.name)
+        if events := ledger.finished(endpoint, SUCCESS, now, None, era, began=record.started_at):
+            shared.health_events(events)
+        return
     blame = None
     if failure is not None:
         blame = blame_of(failure, service, None if key is None else key.name, record.model)

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from sidecar.failure import Failure, FailureKind
+from sidecar.record import RequestRecord
 from sidecar.wire.dialect import Shape
 from sidecar.wire.first_packet import StreamReader
 from sidecar.wire.framing import LAST_CHUNK, Walker, chunk
@@ -54,10 +55,13 @@ def framing_for(head: ResponseHead, walker: Walker, *, minor: int, stream: bool)
 class Relay:
     """One committed answer without events."""
 
-    __slots__ = ("_chunked", "_send", "_verbatim", "_walker")
+    __slots__ = ("_chunked", "_record", "_verbatim", "_walker", "_write")
 
-    def __init__(self, send: Callable[[bytes], None], walker: Walker, framing: Framing) -> None:
-        self._send = send
+    def __init__(
+        self, write: Callable[[bytes], None], walker: Walker, framing: Framing, record: RequestRecord
+    ) -> None:
+        self._write = write
+        self._record = record  # counts what is written
         self._walker = walker
         self._chunked = framing.chunked
         self._verbatim = framing.verbatim
@@ -97,6 +101,10 @@ class Relay:
             self._send(LAST_CHUNK)
         return WHOLE
 
+    def _send(self, data: bytes) -> None:
+        self._record.bytes_out += len(data)
+        self._write(data)
+
 
 class StreamRelay:
     """One committed event stream."""
@@ -107,21 +115,24 @@ class StreamRelay:
         "_inside_event",
         "_kept",
         "_reader",
-        "_send",
+        "_record",
         "_shape",
         "_verbatim",
         "_walker",
+        "_write",
     )
 
     def __init__(
         self,
-        send: Callable[[bytes], None],
+        write: Callable[[bytes], None],
         walker: Walker,
         reader: StreamReader,
         shape: Shape,
         framing: Framing,
+        record: RequestRecord,
     ) -> None:
-        self._send = send
+        self._write = write
+        self._record = record  # counts what is written
         self._walker = walker
         self._reader = reader
         self._shape = shape
@@ -199,6 +210,10 @@ class StreamRelay:
         elif rest:
             self._send(rest)
         return WHOLE
+
+    def _send(self, data: bytes) -> None:
+        self._record.bytes_out += len(data)
+        self._write(data)
 
     def _whole_events(self, payload: bytes) -> bytes:
         """Kept bytes and payload up to the last event boundary; the rest is kept."""

@@ -1,14 +1,21 @@
 """The answer to the app, written: heads, framing, the sidecar's own errors.
 
-In:      the gate of the attempt that answers, or a failure.
-Out:     bytes to the app's connection, counted in the record; then `answered` or `broken`, once.
+In:      whom to answer, and the gate of the attempt that answers, or a failure.
+Out:     bytes to the app's connection, counted in the record.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from sidecar.exchange.answers import RETRIED_FIELDS, answer_fields, local_answer, retried
+from sidecar.exchange.answers import (
+    QUOTA_FIELDS,
+    RETRIED_AND_QUOTA_FIELDS,
+    RETRIED_FIELDS,
+    answer_fields,
+    local_answer,
+    retried,
+)
 from sidecar.exchange.gate import Gate
 from sidecar.exchange.relay import Relay, StreamRelay, framing_for
 from sidecar.failure import Failure
@@ -18,6 +25,8 @@ from sidecar.wire.framing import Walker
 from sidecar.wire.heads import RequestHead
 from sidecar.wire.rewrite import CHUNKED, UNTIL_CLOSE, content_length, downstream_head
 from sidecar.wire.usage import usage_of_answer
+
+NO_NAMES: frozenset[bytes] = frozenset()
 
 
 class App(Protocol):
@@ -36,97 +45,102 @@ class App(Protocol):
         """The answer cannot be ended as it should: what was sent goes out, then the connection ends."""
 
 
-class Reply:
-    """Writes one answer."""
+class Asker(Protocol):
+    """The request that is answered."""
 
-    __slots__ = ("_app", "_head", "_record", "_shape", "_until_close")
+    @property
+    def app(self) -> App: ...
 
-    def __init__(self, app: App, head: RequestHead, record: RequestRecord, shape: Shape) -> None:
-        self._app = app
-        self._head = head
-        self._record = record
-        self._shape = shape
-        self._until_close = False  # the answer ends with the connection (HTTP/1.0)
+    @property
+    def head(self) -> RequestHead: ...
 
-    def send(self, data: bytes) -> None:
-        self._record.bytes_out += len(data)
-        self._app.send(data)
+    @property
+    def record(self) -> RequestRecord: ...
 
-    def whole(self, gate: Gate) -> None:
-        """An answer that is here from its first to its last byte."""
-        head, record = gate.head, self._record
-        assert head is not None
-        record.status = head.status
-        body = gate.body()
-        if self._head.method == "HEAD" or head.status in (204, 304):
-            length = None if head.status == 204 else head.content_length  # 204 must not bear one (9110 8.6)
-            field = b"" if length is None else content_length(length)
-            body = b""
-        else:
-            field = content_length(len(body))
-        if gate.reader is None and body:
-            record.prompt_tokens, record.completion_tokens = usage_of_answer(body)
-        self.send(self._head_bytes(gate, field, keep_alive=self._app.keep_alive) + body)
+    @property
+    def shape(self) -> Shape: ...
 
-    def begin(self, gate: Gate, walker: Walker) -> Relay | StreamRelay:
-        """Head and held bytes of an answer that goes on; the relay writes the rest."""
-        head, reader = gate.head, gate.reader
-        assert head is not None
-        self._record.status = head.status
-        framing = framing_for(head, walker, minor=self._head.minor, stream=reader is not None)
-        relay: Relay | StreamRelay
-        if reader is not None:
-            relay = StreamRelay(self.send, walker, reader, self._shape, framing)
-        else:
-            relay = Relay(self.send, walker, framing)
-        if framing.chunked:
-            field = CHUNKED
-        else:
-            field = UNTIL_CLOSE if framing.until_close else content_length(head.content_length or 0)
-        self._until_close = framing.until_close
-        keep_alive = self._app.keep_alive and not framing.until_close
-        self.send(self._head_bytes(gate, field, keep_alive=keep_alive) + relay.opening(gate.body()))
-        gate.payloads.clear()
-        return relay
 
-    def own(self, failure: Failure) -> None:
-        """The sidecar's own error."""
-        keep_alive = self._app.keep_alive
-        self._record.status, data = local_answer(self._shape, failure, self._record, keep_alive=keep_alive)
-        self.send(data)
+def whole(asker: Asker, gate: Gate) -> None:
+    """An answer that is here from its first to its last byte."""
+    head, record, app = gate.head, asker.record, asker.app
+    assert head is not None
+    status = record.status = head.status
+    body = gate.body()
+    if status == 204 or status == 304 or record.method == "HEAD":
+        length = None if status == 204 else gate.length  # 204 must not bear one (9110 8.6)
+        framing = b"" if length is None else content_length(length)
+        body = b""
+    else:
+        framing = content_length(len(body))
+    if gate.reader is None and body:
+        record.prompt_tokens, record.completion_tokens = usage_of_answer(body)
+    data = _head(asker, gate, framing, keep_alive=app.keep_alive) + body
+    record.bytes_out += len(data)
+    app.send(data)
 
-    def last_words(self, gate: Gate, failure: Failure, relay: Relay | StreamRelay) -> None:
-        """Tells the app in its dialect that its stream is broken, where that can still be said."""
-        reader, record = gate.reader, self._record
-        if reader is None:
-            return
-        event = error_event(
-            self._shape,
-            failure.code,
-            f"The stream of the LLM service broke ({failure.code})",
-            record.request_id,
-            response_id=reader.response_id,
-            sequence_number=reader.events,
-            created_at=record.started_wall // 1_000_000_000,
-            model=record.model or "",
-        )
-        if words := relay.last_words(event):
-            self.send(words)
 
-    def finish(self) -> None:
-        """The answer has ended as it should."""
-        self._app.answered(keep_alive=self._app.keep_alive and not self._until_close)
+def begin(asker: Asker, gate: Gate, walker: Walker) -> tuple[Relay | StreamRelay, bool]:
+    """Head and held bytes of an answer that goes on; the relay writes the rest. Whether only the close of the app's
+    connection will end it (HTTP/1.0)."""
+    head, reader, record, app = gate.head, gate.reader, asker.record, asker.app
+    assert head is not None
+    record.status = head.status
+    framing = framing_for(head, walker, minor=asker.head.minor, stream=reader is not None)
+    relay: Relay | StreamRelay
+    if reader is not None:
+        relay = StreamRelay(app.send, walker, reader, asker.shape, framing, record)
+    else:
+        relay = Relay(app.send, walker, framing, record)
+    field = content_length(gate.length or 0)
+    if framing.chunked or framing.until_close:
+        field = CHUNKED if framing.chunked else UNTIL_CLOSE
+    keep_alive = app.keep_alive and not framing.until_close
+    data = _head(asker, gate, field, keep_alive=keep_alive) + relay.opening(gate.body())
+    gate.payloads.clear()
+    record.bytes_out += len(data)
+    app.send(data)
+    return relay, framing.until_close
 
-    def break_off(self) -> None:
-        """It has not, and the app shall see that."""
-        self._app.broken()
 
-    def _head_bytes(self, gate: Gate, framing: bytes, *, keep_alive: bool) -> bytes:
-        head = gate.head
-        assert head is not None
-        failed = head.status >= 400
-        extra = answer_fields(self._record, failed=failed)
-        instead = RETRIED_FIELDS if failed and retried(self._record) else frozenset()
-        if keep_alive and self._head.minor == 0:
-            extra += b"connection: keep-alive\r\n"  # HTTP/1.0 closes unless told otherwise
-        return downstream_head(head, extra=extra, framing=framing, keep_alive=keep_alive, instead=instead)
+def own(asker: Asker, failure: Failure) -> None:
+    """The sidecar's own error."""
+    record, app = asker.record, asker.app
+    record.status, data = local_answer(asker.shape, failure, record, keep_alive=app.keep_alive)
+    record.bytes_out += len(data)
+    app.send(data)
+
+
+def last_words(asker: Asker, gate: Gate, failure: Failure, relay: Relay | StreamRelay) -> None:
+    """Tells the app in its dialect that its stream is broken, where that can still be said."""
+    reader, record = gate.reader, asker.record
+    if reader is None:
+        return
+    event = error_event(
+        asker.shape,
+        failure.code,
+        f"The stream of the LLM service broke ({failure.code})",
+        record.request_id,
+        response_id=reader.response_id,
+        sequence_number=reader.events,
+        created_at=record.started_wall // 1_000_000_000,
+        model=record.model or "",
+    )
+    if words := relay.last_words(event):
+        record.bytes_out += len(words)
+        asker.app.send(words)
+
+
+def _head(asker: Asker, gate: Gate, framing: bytes, *, keep_alive: bool) -> bytes:
+    head, record = gate.head, asker.record
+    assert head is not None
+    failed = head.status >= 400
+    extra = answer_fields(record, failed=failed)
+    instead = NO_NAMES
+    if record.quota_fields:
+        instead = RETRIED_AND_QUOTA_FIELDS if failed and retried(record) else QUOTA_FIELDS
+    elif failed and retried(record):
+        instead = RETRIED_FIELDS
+    if keep_alive and asker.head.minor == 0:
+        extra += b"connection: keep-alive\r\n"  # HTTP/1.0 closes unless told otherwise
+    return downstream_head(head, extra=extra, framing=framing, keep_alive=keep_alive, instead=instead)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.attempt.budget import RetryBudget
 from sidecar.exchange.gate import Terms
-from sidecar.exchange.keys import Key, Keys
+from sidecar.exchange.keys import Keys
 from sidecar.exchange.line import Line
 from sidecar.health.events import HealthEvent
 from sidecar.health.ledger import EndpointHealth, Ledger
@@ -30,7 +30,7 @@ from sidecar.terms import Skipped, parse_address
 from sidecar.upstream.pool import EndpointPool
 from sidecar.upstream.tls import TlsReader
 from sidecar.wire.head_cache import ResponseHeads
-from sidecar.wire.rewrite import request_fields, upstream_request
+from sidecar.wire.rewrite import request_fields
 
 if TYPE_CHECKING:
     from sidecar.exchange.clocks import Clocks, Waiter
@@ -78,7 +78,6 @@ class ServiceRuntime:
     """One service: how to ask it, and the connections to its endpoints."""
 
     __slots__ = (
-        "_authority",
         "_clocks",
         "_first_packet",
         "_known",
@@ -89,8 +88,9 @@ class ServiceRuntime:
         "_server_name",
         "_set_fields",
         "_told",
+        "authority",
         "identity",
-        "idle",
+        "is_warned",
         "keys",
         "line",
         "own_credential",
@@ -109,9 +109,9 @@ class ServiceRuntime:
         self._clocks = clocks
         self._first_packet: DeadlineQueue[Waiter] = clocks.first_packet.of(timeouts.first_packet)
         self.response: DeadlineQueue[Waiter] = clocks.response.of(timeouts.response)
-        self.idle: DeadlineQueue[Waiter] = clocks.idle.of(timeouts.idle)
         self.total: DeadlineQueue[Waiter] = clocks.total.of(timeouts.total)
-        self._authority = service.url.authority.encode()
+        self.is_warned = timeouts.first_packet_soft is not None
+        self.authority = service.url.authority.encode()
         self.keys = Keys(service, shared.ledger)
         self._told = shared.health_events
         self.own_credential = bool(service.credentials)
@@ -139,10 +139,11 @@ class ServiceRuntime:
             return self._first_packet
         return self._clocks.first_packet.of(self.service.timeouts.first_packet + self._extra(body_bytes))
 
-    def soft(self, body_bytes: int) -> DeadlineQueue[Waiter] | None:
-        """How long it may take without being late for health; None: as long as it may take at all."""
+    def soft(self, body_bytes: int) -> DeadlineQueue[Waiter]:
+        """How long it may take without being late for health, where that `is_warned` of."""
         soft = self.service.timeouts.first_packet_soft
-        return None if soft is None else self._clocks.soft.of(soft + self._extra(body_bytes))
+        assert soft is not None
+        return self._clocks.soft.of(soft + self._extra(body_bytes))
 
     def excuses(self, body_bytes: int) -> bool:
         """Whether a late answer to so long a prompt is no sign of illness: nothing has been allowed for it."""
@@ -212,22 +213,8 @@ class ServiceRuntime:
     def close(self) -> None:
         self.keep_only(())
 
-    def request_bytes(
-        self, head: RequestHead, target: str, body: bytes, trace: bytes, key: Key | None
-    ) -> bytes:
-        """The head of an attempt: the app's end-to-end fields, the service's own, no credential of the app."""
-        credential = None if key is None else key.field()
-        memory = self if key is None else key
-        known = head.memo.get(memory)
-        if known is not None and known[0] == credential:
-            fields = known[1]
-        else:
-            fields = self._fields(head, credential)
-            head.memo[memory] = (credential, fields)
-        length = len(body) if body or head.content_length is not None or head.chunked else None
-        return upstream_request(head.method, target.encode(), self._authority, fields, length, trace)
-
-    def _fields(self, head: RequestHead, credential: tuple[str, str] | None) -> bytes:
+    def fields(self, head: RequestHead, credential: tuple[str, str] | None) -> bytes:
+        """Header lines of an attempt: the app's end-to-end fields, the service's own, no credential of the app."""
         set_fields = self._set_fields
         if credential is not None:
             set_fields = (*set_fields, (credential[0].encode(), credential[1].encode()))

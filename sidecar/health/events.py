@@ -6,13 +6,11 @@ Units:   `until` and `now` are monotonic seconds; whoever shows them turns them 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from sidecar.frozen import Frozen
 from sidecar.terms import EndpointKey
 
 
-@dataclass(frozen=True, slots=True)
-class Ejected:
+class Ejected(Frozen):
     key: EndpointKey
     reason: str  # consecutive_failures, failure_percentage, probation_failed, retry_after, manual
     failure_percentage: float
@@ -22,48 +20,40 @@ class Ejected:
     enforced: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(Frozen):
     key: EndpointKey
     reason: str  # ejection_ended, probation_passed, retry_after_ended, manual
 
 
-@dataclass(frozen=True, slots=True)
-class Probation:
+class Probation(Frozen):
     key: EndpointKey
     requests: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeChanged:
+class ProbeChanged(Frozen):
     key: EndpointKey
     healthy: bool
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceUnavailable:
+class ServiceUnavailable(Frozen):
     service: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceRecovered:
+class ServiceRecovered(Frozen):
     service: str
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointAdded:
+class EndpointAdded(Frozen):
     key: EndpointKey
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointRemoved:
+class EndpointRemoved(Frozen):
     key: EndpointKey
 
 
-@dataclass(frozen=True, slots=True)
-class ScopeCooled:
+class ScopeCooled(Frozen):
     """A key, a model or a whole service is left alone for a time."""
 
     service: str
@@ -74,8 +64,7 @@ class ScopeCooled:
     enforced: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ScopeReturned:
+class ScopeReturned(Frozen):
     service: str
     scope: str
     name: str

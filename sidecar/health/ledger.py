@@ -30,7 +30,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 from sidecar.failure import Verdict
-from sidecar.health.endpoint import Absence, EndpointHealth, State, Traffic
+from sidecar.health.endpoint import AVAILABLE, Absence, EndpointHealth, State, Traffic
 from sidecar.health.events import (
     Ejected,
     EndpointAdded,
@@ -53,6 +53,8 @@ __all__ = ["EndpointHealth", "EndpointStatus", "Ledger"]
 LEAST_EXTENSION = 1.0
 NOTHING: Sequence[HealthEvent] = ()
 NO_SCOPES = Scopes()  # of a service that is gone
+REMOVED = State.REMOVED
+SUCCESS, IGNORABLE = Verdict.SUCCESS, Verdict.IGNORABLE
 
 
 class Ledger:
@@ -114,7 +116,7 @@ class Ledger:
         if endpoint.limit is not None:
             endpoint.limit.began(now)
         endpoint.in_flight += 1
-        if endpoint.state is not State.AVAILABLE:
+        if endpoint.state is not AVAILABLE:
             endpoint.take(now)
         self._traffic.starts += 1
         return endpoint.era
@@ -152,18 +154,19 @@ class Ledger:
         """An attempt ended; `cut`: given up as late. Without its `era` it is taken for one of the present."""
         assert endpoint.in_flight > 0, f"{endpoint.key} has no attempt in flight"
         endpoint.in_flight -= 1
-        if cut and endpoint.limit is not None:
-            endpoint.limit.gave_up(now)
-        elif began is not None and endpoint.limit is not None:
-            endpoint.limit.ended(began, endpoint.in_flight + 1, now, well=verdict is Verdict.SUCCESS)
+        if endpoint.limit is not None:
+            if cut:
+                endpoint.limit.gave_up(now)
+            elif began is not None:
+                endpoint.limit.ended(began, endpoint.in_flight + 1, now, well=verdict is SUCCESS)
         events: list[HealthEvent] = []
-        if endpoint.state is State.REMOVED:
+        if endpoint.state is REMOVED:
             return events
         if (era is None or era == endpoint.era) and endpoint.ejection is None:
             if endpoint.on_probation:
                 events += self._judge_probation(endpoint, verdict, began, now)
-            elif verdict is not Verdict.IGNORABLE:
-                rule = endpoint.passive.observe(failed=verdict is Verdict.FAILURE, now=now)
+            elif verdict is not IGNORABLE:
+                rule = endpoint.passive.observe(failed=verdict is not SUCCESS, now=now)
                 if rule is not None and self._group_of(endpoint).has_room(endpoint):
                     events.append(self._eject(endpoint, rule, now))
         if retry_after is not None and retry_after > 0:

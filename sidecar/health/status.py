@@ -5,13 +5,11 @@ Units:   `until` and `since` are monotonic seconds; whoever shows them turns the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from sidecar.frozen import Frozen
 from sidecar.health.endpoint import IN_ROTATION, EndpointHealth, State
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointStatus:
+class EndpointStatus(Frozen):
     """One endpoint.
 
     available           may be picked now; a ramping one is, whatever its share; one at its adaptive limit is not,

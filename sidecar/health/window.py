@@ -30,7 +30,8 @@ class Window:
         self.failures = 0
 
     def add(self, *, failed: bool, now: float) -> None:
-        self.roll(now)
+        if int(now / self._width) > self._step:
+            self.roll(now)
         slot = self._step % STEPS
         self._requests[slot] += 1
         self.requests += 1

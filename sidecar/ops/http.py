@@ -8,8 +8,9 @@ Limits:  GET and HEAD, no bodies, origin-form targets; the head's size is the re
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from http import HTTPStatus
+
+from sidecar.frozen import Frozen
 
 # Nothing from elsewhere, nothing inline: even a hostile endpoint name on the page could do no harm.
 _PROTECTION = (
@@ -26,8 +27,7 @@ _LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) (/[!-~]*) HTTP/1\.([01])")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Frozen):
     method: str
     path: str  # without its query
     host: str | None  # without its port, in lower case
@@ -35,12 +35,11 @@ class Request:
     keep_alive: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Frozen):
     status: int
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
-    fields: tuple[tuple[str, str], ...] = field(default=())
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 def plain(status: int, text: str) -> Answer:

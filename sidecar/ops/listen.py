@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from sidecar.sockets import claim, owner_only, seal
+from sidecar.sockets import claim, literal_socket, owner_only, seal
 from sidecar.terms import Address, TcpAddress
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -18,7 +18,10 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 async def listen(address: Address, serve: Serve, *, limit: int) -> tuple[asyncio.Server, Address]:
     if isinstance(address, TcpAddress):
-        server = await asyncio.start_server(serve, address.host, address.port, limit=limit)
+        if (literal := literal_socket(address)) is not None:
+            server = await asyncio.start_server(serve, sock=literal, limit=limit)
+        else:
+            server = await asyncio.start_server(serve, address.host, address.port, limit=limit)
         return server, TcpAddress(address.host, server.sockets[0].getsockname()[1])
     claim(address.path)
     with owner_only():

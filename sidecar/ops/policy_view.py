@@ -9,8 +9,7 @@ Secrets: of a credential the page learns where it comes from, never what it is; 
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
+from sidecar.frozen import as_dict
 from sidecar.policy.snapshot import ActiveHealth, Credential, Route, Service, Snapshot
 
 
@@ -35,14 +34,14 @@ def _service(service: Service) -> dict[str, object]:
         "headers_set": [name for name, _ in service.set_headers],
         "headers_removed": sorted(service.remove_headers),
         "first_packet_is": service.first_packet_is,
-        "timeouts_seconds": asdict(service.timeouts),
-        "passive_health": asdict(service.passive_health),
+        "timeouts_seconds": as_dict(service.timeouts),
+        "passive_health": as_dict(service.passive_health),
         "active_health": None if service.active_health is None else _active(service.active_health),
         "load_balancing": service.load_balancing,
         "weights": dict(service.weights or {}),
         "max_concurrency": service.max_concurrency,
-        "queue": None if service.queue is None else asdict(service.queue),
-        "rate_limit": [asdict(limit) for limit in service.rate_limit],
+        "queue": None if service.queue is None else as_dict(service.queue),
+        "rate_limit": [as_dict(limit) for limit in service.rate_limit],
         "adaptive_concurrency": service.adaptive_concurrency is not None,
         "insecure_skip_verify": service.tls.insecure_skip_verify,
     }
@@ -60,14 +59,14 @@ def _route(route: Route) -> dict[str, object]:
         "retries_per_service": route.retries_per_service,
         "deadline_seconds": route.deadline,
         "commit": route.commit,
-        "hedge": None if route.hedge is None else asdict(route.hedge),
-        "rate_limit": [asdict(limit) for limit in route.rate_limit],
+        "hedge": None if route.hedge is None else as_dict(route.hedge),
+        "rate_limit": [as_dict(limit) for limit in route.rate_limit],
     }
 
 
 def _active(active: ActiveHealth) -> dict[str, object]:
     """Without the body of an inference, which is the operator's own text."""
-    shown = asdict(active)
+    shown = as_dict(active)
     shown["request"] = None if active.request is None else active.request.path
     return shown
 

@@ -71,14 +71,17 @@ class Series:
         return {name: self._columns(seconds, int(now)) for name, seconds in self._services.items()}
 
     def _attempt_finished(self, attempt: AttemptRecord) -> None:
-        service = attempt.service
+        service, first = attempt.service, attempt.first_packet_at
         ended = attempt.started_at if attempt.ended_at is None else attempt.ended_at
         if (second := self._at(service, ended)) is not None:
             second.attempts += 1
             second.failures += attempt.failure is not None
             second.fallbacks += attempt.fallback_from is not None
-        first = attempt.first_packet_at
-        if first is not None and (second := self._at(service, first)) is not None:
+        if first is None:
+            return
+        if int(first) != int(ended):
+            second = self._at(service, first)
+        if second is not None:
             second.observe(first - attempt.started_at)
 
     def _at(self, service: str, moment: float) -> _Second | None:

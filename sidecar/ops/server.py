@@ -14,9 +14,9 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
+from sidecar.frozen import Frozen
 from sidecar.ops import page
 from sidecar.ops.http import Answer, Request, parse, plain, render
 from sidecar.ops.listen import listen
@@ -28,8 +28,7 @@ _PATIENCE = 10.0
 _OWN_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(Frozen):
     """Where the answers come from."""
 
     not_ready: Callable[[], str | None]  # why no request should come now; None: ready

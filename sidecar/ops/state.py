@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from sidecar.frozen import Frozen
 from sidecar.ops.series import Series
 
 EVENTS = 100
@@ -60,8 +60,7 @@ class RecentEvents:
         return list(self._events)
 
 
-@dataclass(frozen=True, slots=True)
-class StateView:
+class StateView(Frozen):
     version: str
     started_at: float
     tasks: Callable[[], int]  # of the event loop; no request has one, so it tells of leaks

@@ -7,7 +7,6 @@ Rule:    merge and unredacted come before the checks, etag_of and redacted after
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import cast
@@ -17,6 +16,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
 from llmsidecar.v1.policy_pb2 import Policy, Secret
 
+from sidecar.digest import blake2b
 from sidecar.policy.check import secrets_in, secrets_of
 from sidecar.policy.credential_rules import HIDDEN
 from sidecar.policy.problems import Problem, did_you_mean, quote
@@ -55,7 +55,7 @@ def etag_of(policy: Policy) -> str:
     """
     form = MessageToDict(policy, preserving_proto_field_name=True)
     text = json.dumps(form, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def merge(running: Policy, update: Policy, paths: Sequence[str]) -> Policy | list[Problem]:

@@ -7,26 +7,23 @@ Rule:    use the message only when there are no problems.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from llmsidecar.v1.config_pb2 import Config
 from llmsidecar.v1.policy_pb2 import Policy
 
+from sidecar.frozen import Frozen
 from sidecar.policy.check import check_config, check_policy
 from sidecar.policy.problems import Checked, Lines, Problem, by_line, parent
 from sidecar.policy.yaml_file import Read, read_file
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Frozen):
     config: Config
     lines: Lines
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedPolicy:
+class LoadedPolicy(Frozen):
     policy: Policy
     lines: Lines
     problems: tuple[Problem, ...]

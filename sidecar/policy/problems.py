@@ -8,8 +8,8 @@ Units:   lines count from 1; 0 stands for a policy that came from no file.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+
+from sidecar.frozen import Frozen
 
 Lines = Mapping[str, int]  # field path -> line where it is written
 
@@ -19,8 +19,7 @@ MAX_SUGGESTED_LENGTH = 80
 MAX_SUGGESTIONS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Frozen):
     """One thing to put right: `description` says what is wrong and what was expected."""
 
     field: str
@@ -31,22 +30,21 @@ class Problem:
         return f"{self.field}: {self.description}" if self.field else self.description
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Frozen):
     """What the checks found: with any problem the policy is refused, warnings are only told."""
 
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
 
 
-@dataclass(slots=True)
 class Report:
     """Collects findings and looks up their lines."""
 
-    lines: Lines = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
-    oversized: bool = False  # too big to compare its parts with each other
+    def __init__(self, lines: Lines) -> None:
+        self.lines = lines
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self.oversized = False  # too big to compare its parts with each other
 
     def problem(self, path: str, description: str) -> None:
         self.problems.append(Problem(path, description, line_of(self.lines, path)))
@@ -96,5 +94,7 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     """`; did you mean X?`, or nothing when no known word is like it."""
     if len(known) > MAX_SUGGESTED_FROM or len(word) > MAX_SUGGESTED_LENGTH:
         return ""
+    from difflib import get_close_matches  # here, since most files have nothing to correct
+
     close = get_close_matches(word, known, 1)
     return f"; did you mean {close[0]}?" if close else ""

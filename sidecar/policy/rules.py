@@ -9,7 +9,6 @@ Errors:  BadValue from read_scalar; a rule that cannot be read is a bug of the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import Any, cast
@@ -18,6 +17,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from llmsidecar.v1 import schema_pb2
 
+from sidecar.frozen import Frozen
 from sidecar.policy import units
 from sidecar.policy.problems import quote
 from sidecar.policy.units import BadValue
@@ -39,8 +39,7 @@ class Kind(Enum):
     MESSAGE = "message"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Frozen):
     """How one field may be written, with its texts already read."""
 
     field: FieldDescriptor
@@ -165,16 +164,13 @@ def _read(kind: Kind, unit: int, text: str) -> Value:
         case Kind.DURATION:
             return units.read_duration(text)
         case Kind.WHOLE if unit == schema_pb2.UNIT_PERCENT:
-            percent = units.read_percent(text)
-            if percent.denominator != 1:
-                raise BadValue(f"{quote(text)} has a fraction; expected a whole percentage such as 10%")
-            return percent.numerator
+            return units.read_whole_percent(text)
         case Kind.WHOLE if unit == schema_pb2.UNIT_BYTES:
             return units.read_size(text)
         case Kind.WHOLE:
             return units.read_whole(text)
         case Kind.NUMBER if unit == schema_pb2.UNIT_PERCENT:
-            return float(units.read_percent(text))
+            return units.read_percent(text)
         case Kind.NUMBER:
             return units.read_number(text)
         case Kind.SECRET | Kind.MESSAGE:

@@ -8,13 +8,12 @@ Units:   seconds, bytes; percentages stay 0..100 where Envoy's formulas use them
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from sidecar.frozen import Frozen
 from sidecar.terms import Address
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+class Secret(Frozen):
     """Where a secret is; exactly one is set. Its repr never shows a literal."""
 
     env: str | None = None
@@ -33,8 +32,7 @@ class Secret:
         return f"Secret(env={self.env!r})" if self.env else f"Secret(file={self.file!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(Frozen):
     """A header that the sidecar sets: `authorization` with the scheme `Bearer `, or another."""
 
     header: str
@@ -42,8 +40,7 @@ class Credential:
     secret: Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(Frozen):
     """A service's base URL, taken apart."""
 
     scheme: str  # http, https
@@ -53,8 +50,7 @@ class Url:
     authority: str  # for the Host field: default port left out
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
+class Tls(Frozen):
     ca_file: str = ""
     server_name: str = ""
     client_cert_file: str = ""
@@ -62,8 +58,7 @@ class Tls:
     insecure_skip_verify: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Frozen):
     connect: float = 5.0
     first_packet: float = 30.0
     idle: float = 60.0
@@ -73,8 +68,7 @@ class Timeouts:
     first_packet_soft: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PassiveHealth:
+class PassiveHealth(Frozen):
     failure_percentage_threshold: float = 50.0
     interval: float = 1.0
     minimum_requests: int = 5
@@ -89,8 +83,7 @@ class PassiveHealth:
     enforce: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveHealth:
+class ActiveHealth(Frozen):
     path: str = "/health"
     interval: float = 5.0
     timeout: float = 1.0
@@ -101,30 +94,26 @@ class ActiveHealth:
     only_when_unhealthy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class InferenceCheck:
+class InferenceCheck(Frozen):
     """A whole request: its path below the service's url, and its JSON body."""
 
     path: str
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class AdaptiveConcurrency:
+class AdaptiveConcurrency(Frozen):
     """On; `cancels`: the server stops computing when its caller hangs up."""
 
     cancels: bool = False
     queue_metrics: QueueMetrics | None = None  # None: not read
 
 
-@dataclass(frozen=True, slots=True)
-class QueueMetrics:
+class QueueMetrics(Frozen):
     path: str = "/metrics"
     interval: float = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
+class RateLimit(Frozen):
     """Exactly one bucket of requests, one of tokens, or both, for each combination of what `by` names."""
 
     requests: int | None = None
@@ -133,22 +122,19 @@ class RateLimit:
     by: tuple[str, ...] = ()  # model, api_key, uid, header:name (the name in lower case)
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingLine:
+class WaitingLine(Frozen):
     max_requests: int = 64
     timeout: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class HashOn:
+class HashOn(Frozen):
     """`header`, in lower case, or else as many bytes of the prompt's beginning."""
 
     header: str = ""
     prompt_prefix: int = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerLimits:
+class AnswerLimits(Frozen):
     """Of the service's side."""
 
     max_header: int = 64 * 1024
@@ -157,8 +143,7 @@ class AnswerLimits:
     max_held_complete: int = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Frozen):
     name: str
     url: Url
     endpoints: tuple[Address, ...] = ()  # empty: resolve url.host
@@ -195,20 +180,17 @@ class Service:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class RetryBudget:
+class RetryBudget(Frozen):
     budget_percent: float = 20.0
     min_retry_concurrency: int = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Hedge:
+class Hedge(Frozen):
     after: float
     budget: float = 10.0  # per cent of the requests in flight
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Frozen):
     name: str  # `/v1#0`: path prefix and place in the list
     services: tuple[str, ...]
     path_prefix: str = "/v1"
@@ -226,15 +208,13 @@ class Route:
     hedge: Hedge | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Frozen):
     generation: int
     services: Mapping[str, Service]
     routes: tuple[Route, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Frozen):
     """Of the app's side."""
 
     max_request_body: int = 16 * 1024 * 1024
@@ -246,8 +226,7 @@ class Limits:
     write_timeout: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Frozen):
     """The rest of the config file: what needs a restart to change. Defaults are those of the contract."""
 
     listen: tuple[Address, ...]

@@ -9,7 +9,6 @@ Source:  RFC 3986 (urls, without user info, query and fragment), RFC 9110 sectio
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address
 
 from sidecar.failure import FailureKind, face
 from sidecar.policy.problems import quote
@@ -25,6 +24,7 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)*")
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _FIELD_VALUE = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
+_BYTE = re.compile(r"0|[1-9][0-9]{0,2}")
 _STATUSES = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?P<authority>[^/?#@]+)")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
@@ -80,10 +80,15 @@ def parse_url(text: str, example: str = "a base URL such as http://host:8000/v1"
 def is_host(text: str) -> bool:
     """A host name, an IPv4 address, or an IPv6 address in brackets."""
     if text.startswith("["):
-        return text.endswith("]") and _is_ip(IPv6Address, text[1:-1])
+        return text.endswith("]") and _is_ipv6(text[1:-1])
     if text.replace(".", "").isdigit():
-        return _is_ip(IPv4Address, text)
+        return _is_ipv4(text)
     return _HOST.fullmatch(text) is not None and ".." not in text
+
+
+def is_ip(text: str) -> bool:
+    """An IPv4 address, or an IPv6 address without brackets: nothing has to be resolved."""
+    return _is_ipv6(text) if ":" in text else _is_ipv4(text)
 
 
 def origin_fault(text: str) -> str | None:
@@ -165,9 +170,16 @@ def variable_fault(text: str) -> str | None:
     )
 
 
-def _is_ip(kind: type[IPv4Address] | type[IPv6Address], text: str) -> bool:
+def _is_ipv4(text: str) -> bool:
+    parts = text.split(".")
+    return len(parts) == 4 and all(_BYTE.fullmatch(part) and int(part) <= 255 for part in parts)
+
+
+def _is_ipv6(text: str) -> bool:
+    from ipaddress import IPv6Address  # here, for few addresses are of this kind
+
     try:
-        kind(text)
+        IPv6Address(text)
     except ValueError:
         return False
     return True

@@ -2,7 +2,7 @@
 
 In:      durations `200ms`, `0.2s`, `5m`, `1h`, `1m30s` (units h m s ms us ns, the larger first), or plain `0`;
          sizes `65536`, `64KiB`, `1.5 MiB` (B, KiB, MiB, GiB); percentages `10`, `10%`, `10 %`; decimal numbers.
-Out:     whole nanoseconds, whole bytes, a Fraction; no rounding.
+Out:     whole nanoseconds, whole bytes, whole percentages, without rounding; else the nearest float.
 Limits:  64 characters; durations end where google.protobuf.Duration does, at some 10 000 years.
 Errors:  BadValue. Signs, NaN, infinities, exponents in sizes and durations, and fractions of a nanosecond or
          of a byte are refused.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from fractions import Fraction
+from collections.abc import Iterable
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -43,13 +43,12 @@ def read_duration(text: str) -> int:
     match = _DURATION.fullmatch(text) if 0 < len(text) <= MAX_LENGTH else None
     if match is None:
         raise BadValue(f"{quote(text)} is no duration; expected one such as 200ms, 1s, 5m or 1m30s")
-    parts = match.groupdict()
-    total = sum((Fraction(count) * _UNITS[unit] for unit, count in parts.items() if count), Fraction())
-    if total.denominator != 1:
+    total = _exactly((count, _UNITS[unit]) for unit, count in match.groupdict().items() if count)
+    if total is None:
         raise BadValue(f"{quote(text)} has a part under a nanosecond; expected a duration such as 200ms")
     if total > MAX_NANOSECONDS:
         raise BadValue(f"{quote(text)} is over 10000 years; expected a duration such as 200ms, 1s or 5m")
-    return total.numerator
+    return total
 
 
 def write_duration(nanoseconds: int) -> str:
@@ -73,10 +72,10 @@ def duration_of(nanoseconds: int) -> Duration:
 def read_size(text: str) -> int:
     """Whole bytes of `65536`, `64KiB`; raises BadValue."""
     match = _SIZE.fullmatch(text) if len(text) <= MAX_LENGTH else None
-    size = Fraction(match[1]) * _SIZES[match[2]] if match else None
-    if size is None or size.denominator != 1:
+    size = _exactly([(match[1], _SIZES[match[2]])]) if match else None
+    if size is None:
         raise BadValue(f"{quote(text)} is no size in whole bytes; expected one such as 65536, 64KiB or 8MiB")
-    return size.numerator
+    return size
 
 
 def write_size(size: int) -> str:
@@ -85,12 +84,17 @@ def write_size(size: int) -> str:
     return f"{size // _SIZES[unit]}{unit}" if size else "0"
 
 
-def read_percent(text: str) -> Fraction:
+def read_percent(text: str) -> float:
     """Per cent of `10`, `10%`, `10 %`, `2.5%`; raises BadValue."""
-    match = _PERCENT.fullmatch(text) if len(text) <= MAX_LENGTH else None
-    if match is None:
-        raise BadValue(f"{quote(text)} is no percentage; expected one such as 10%")
-    return Fraction(match[1])
+    return float(_percent(text))
+
+
+def read_whole_percent(text: str) -> int:
+    """Per cent of `10`, `10%`, `10 %`; raises BadValue."""
+    percent = _exactly([(_percent(text), 1)])
+    if percent is None:
+        raise BadValue(f"{quote(text)} has a fraction; expected a whole percentage such as 10%")
+    return percent
 
 
 def read_whole(text: str) -> int:
@@ -106,3 +110,19 @@ def read_number(text: str) -> float:
     if not math.isfinite(number):
         raise BadValue(f"{quote(text)} is no number; expected one such as 0.01")
     return number
+
+
+def _percent(text: str) -> str:
+    match = _PERCENT.fullmatch(text) if len(text) <= MAX_LENGTH else None
+    if match is None:
+        raise BadValue(f"{quote(text)} is no percentage; expected one such as 10%")
+    return match[1]
+
+
+def _exactly(parts: Iterable[tuple[str, int]]) -> int | None:
+    """The sum of decimal counts of units; None if it is not whole. (`fractions` would bring `decimal` along.)"""
+    split = [(*count.partition("."), unit) for count, unit in parts]
+    places = max(len(fraction) for _, _, fraction, _ in split)
+    total = sum(int(whole + fraction.ljust(places, "0")) * unit for whole, _, fraction, unit in split)
+    sum_, rest = divmod(total, 10**places)
+    return None if rest else sum_

@@ -11,7 +11,6 @@ Errors:  none are raised; a field with a problem stays unset, a list item with o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -24,13 +23,13 @@ from sidecar.policy.units import BadValue, duration_of
 from sidecar.policy.yaml_nodes import MAX_VALUES, is_null, line, read_root
 
 
-@dataclass(slots=True)
 class Read:
     """What the walk leaves beside the message it filled."""
 
-    lines: dict[str, int] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    unread: set[str] = field(default_factory=set)  # written, but as something the field cannot hold
+    def __init__(self) -> None:
+        self.lines: dict[str, int] = {}
+        self.problems: list[Problem] = []
+        self.unread: set[str] = set()  # written, but as something the field cannot hold
 
 
 class _TooManyValues(Exception):
@@ -59,10 +58,10 @@ def read_file(data: bytes, message: Message, path: str = "", key: str = "") -> R
     return read
 
 
-@dataclass(slots=True)
 class _Walk:
-    read: Read
-    values_left: int = MAX_VALUES
+    def __init__(self, read: Read) -> None:
+        self.read = read
+        self.values_left = MAX_VALUES
 
     def message(self, node: yaml.Node, message: Message, path: str) -> None:
         fields = fields_of(message)

@@ -19,7 +19,6 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from sidecar.exchange.clocks import wall_ns
 from sidecar.exchange.gate import Gate, Terms
 from sidecar.failure import Failure, FailureKind
 from sidecar.health.active import LOADING
@@ -75,14 +74,14 @@ class HttpProbe:
         """A whole answer of at most so many bytes; ProbeFailed for any status but 200."""
         terms = _terms("GET", Shape.OTHER, stream=False, limits=AnswerLimits(max_held=most))
         async with self._asked(service, address, self._request(service, path, None)) as reader:
-            gate = Gate(terms, wall_ns() / 1e9)
+            gate = Gate(terms)
             failure = await _answered(reader, gate)
         if failure is not None and failure.kind is not FailureKind.STATUS:
             raise ProbeFailed(failure.kind, failure.detail)
         assert gate.head is not None
         if gate.head.status != 200:
             raise ProbeFailed(FailureKind.STATUS, str(gate.head.status))
-        if gate.walker is None or not gate.walker.done:
+        if not gate.is_complete:
             raise ProbeFailed(FailureKind.ANSWER_TOO_LARGE, f"over {most} bytes")
         return gate.body()
 
@@ -184,7 +183,7 @@ async def _beginning(reader: asyncio.StreamReader, head: bytes) -> bytes:
 
 async def inference_status(reader: asyncio.StreamReader, service: Service, check: InferenceCheck) -> int:
     """Reads until the answer has begun, be it with a thought, or is complete without a word."""
-    gate = Gate(_terms("POST", shape_of(check.path), stream=True, limits=service.limits), wall_ns() / 1e9)
+    gate = Gate(_terms("POST", shape_of(check.path), stream=True, limits=service.limits))
     failure = await _answered(reader, gate)
     finished = gate.reader is not None and gate.reader.finished
     if failure is not None and failure.kind is FailureKind.EMPTY_STREAM and finished:

@@ -11,9 +11,9 @@ Limits:  MOST consumers a limit. Those whose buckets are full are forgotten firs
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import NamedTuple
 
+from sidecar.digest import blake2b
 from sidecar.policy.snapshot import RateLimit
 from sidecar.quota.bucket import Bucket
 

@@ -13,11 +13,11 @@ Source:  Thaler and Ravishankar, A Name-Based Mapping Scheme for Rendezvous; Mir
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from math import log
 from random import Random
 from typing import Generic
 
+from sidecar.digest import blake2b
 from sidecar.policy.snapshot import HashOn
 from sidecar.route.ask import Ask
 from sidecar.route.pick import E, least_request, weight_of

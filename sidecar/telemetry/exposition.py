@@ -8,7 +8,6 @@ Note:    the only module that imports prometheus_client, so import it only when 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
 
@@ -25,6 +24,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as Shown
 from prometheus_client.utils import floatToGoString
 
+from sidecar.frozen import Frozen
 from sidecar.telemetry.metrics import Exemplar, Histograms, Labels, Metrics
 
 
@@ -43,8 +43,7 @@ class Status(Protocol):
     def concurrency_limit(self) -> float | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Gauges:
+class Gauges(Frozen):
     """Asked at each scrape, on the loop."""
 
     statuses: Callable[[], Sequence[Status]]

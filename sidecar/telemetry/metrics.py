@@ -69,13 +69,12 @@ class Counter(dict[Labels, int]):
         self._limit = limit
 
     def add(self, labels: Labels, count: int = 1) -> None:
-        if labels in self:
+        try:
             self[labels] += count
-        elif len(self) < self._limit:
-            self[labels] = count
-        else:
-            others = (OTHER,) * len(labels)
-            self[others] = self.get(others, 0) + count
+        except KeyError:
+            if len(self) >= self._limit:
+                labels = (OTHER,) * len(labels)
+            self[labels] = self.get(labels, 0) + count
 
 
 class Exemplar(NamedTuple):
@@ -144,17 +143,20 @@ class Metrics:
         self._max_models = max_models
 
     def request_finished(self, record: RequestRecord) -> None:
-        failure = record.failure
+        failure, ended = record.failure, record.ended_at
         code = str(record.status) if failure is None else failure.code
         self.requests.add((record.route, record.service, code))
         traced = self.is_traced is not None and self.is_traced(record)
-        if record.ended_at is not None:
-            time = record.ended_at - record.started_at
-            exemplar = _exemplar(record, record.span_id, time, record.ended_at) if traced else None
+        if ended is not None:
+            time = ended - record.started_at
+            exemplar = _exemplar(record, record.span_id, time, ended) if traced else None
             self.request_time[record.route].observe(time, exemplar)
         for attempt in record.attempts:
             self._attempt_finished(record, attempt, traced=traced)
-        self._count_for_the_app(record, traced=traced)
+        if record.answered is not None:
+            self._count_answer(record, record.answered, traced=traced)
+        if failure is not None and _nothing_was_left(record):
+            self.exhausted.add((record.route,))
         if record.prompt_tokens is not None or record.completion_tokens is not None:
             self._count_tokens(record)
 
@@ -175,19 +177,16 @@ class Metrics:
             self.first_packet[service].observe(time, exemplar)
         if attempt.first_content_at is not None:
             self.first_content[service].observe(attempt.first_content_at - attempt.started_at)
-        if attempt.fallback_from is not None:
+        if attempt.fallback_from is not None and attempt.fell_back(record):
             self.fallbacks.add((attempt.fallback_from, service, attempt.reason or ""))
 
-    def _count_for_the_app(self, record: RequestRecord, *, traced: bool) -> None:
+    def _count_answer(self, record: RequestRecord, answered: AttemptRecord, *, traced: bool) -> None:
         """What the attempts together were to the app."""
-        if _nothing_was_left(record):
-            self.exhausted.add((record.route,))
-        elif record.attempts and 0 < record.status < 400:  # the last attempt was committed
-            at = record.attempts[-1].first_packet_at
-            if at is not None:
-                time = at - record.started_at
-                exemplar = _exemplar(record, record.span_id, time, at) if traced else None
-                self.app_first_packet[record.route].observe(time, exemplar)
+        at = answered.first_packet_at
+        if at is not None and 0 < record.status < 400:
+            time = at - record.started_at
+            exemplar = _exemplar(record, record.span_id, time, at) if traced else None
+            self.app_first_packet[record.route].observe(time, exemplar)
 
     def _count_tokens(self, record: RequestRecord) -> None:
         model = self._bounded_model(record)
@@ -197,7 +196,7 @@ class Metrics:
             self.tokens.add((record.service, model, "output"), record.completion_tokens)
 
     def _bounded_model(self, record: RequestRecord) -> str:
-        sent = record.attempts[-1].model if record.attempts else None
+        sent = record.answered.model if record.answered is not None else None
         model = sent or record.model or ""
         if model in self._models:
             return model

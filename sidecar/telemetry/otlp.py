@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from sidecar.frozen import Frozen
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -24,14 +25,12 @@ GRPC, HTTP = "grpc", "http/protobuf"
 _TRACES_PATH = "/v1/traces"
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(Frozen):
     endpoint: str
     protocol: str = GRPC
 
 
-@dataclass(frozen=True, slots=True)
-class Off:
+class Off(Frozen):
     why: str
     wanted: bool = False  # somebody asked for traces, in words that are not understood
 

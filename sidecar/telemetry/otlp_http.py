@@ -23,7 +23,6 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from random import Random
 from time import monotonic
 from urllib.parse import urlsplit
@@ -34,6 +33,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.util.re import parse_env_headers
 
 from sidecar import __version__
+from sidecar.frozen import Frozen
 from sidecar.telemetry.otlp import first
 
 _AGAIN = frozenset((429, 502, 503, 504))
@@ -48,8 +48,7 @@ class NotTaken(Exception):
     """The collector did not take a batch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Frozen):
     headers: Mapping[str, str]
     timeout: float
     compressed: bool
@@ -178,8 +177,7 @@ class HttpExporter(SpanExporter):
         self._connection.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Refused:
+class _Refused(Frozen):
     why: str
     again: bool
     wait: float | None = None  # as the collector wishes

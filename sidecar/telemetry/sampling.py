@@ -13,8 +13,8 @@ Source:  OpenTelemetry specification, SDK environment variables: OTEL_TRACES_SAM
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from sidecar.frozen import Frozen
 from sidecar.record import RequestRecord
 from sidecar.wire import traceparent
 
@@ -24,8 +24,7 @@ _PARENT_BASED = "parentbased_"
 _SAMPLERS = ("always_on", "always_off", "traceidratio")
 
 
-@dataclass(frozen=True, slots=True)
-class Sampler:
+class Sampler(Frozen):
     """What becomes of plain successes."""
 
     ratio: float

@@ -160,7 +160,7 @@ def _gen_ai_attributes(
         attributes["gen_ai.request.stream"] = True
         if attempt.first_packet_at is not None:
             attributes["gen_ai.response.time_to_first_chunk"] = attempt.first_packet_at - attempt.started_at
-    if attempt is record.attempts[-1] and attempt.service == record.service:
+    if attempt is record.answered:
         if record.prompt_tokens is not None:
             attributes["gen_ai.usage.input_tokens"] = record.prompt_tokens
         if record.completion_tokens is not None:

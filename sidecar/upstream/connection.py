@@ -39,8 +39,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self.user is not None:
-            self.user.received(data)
+        user = self.user
+        if user is not None:
+            user.received(data)
         else:
             self.abort()
 
@@ -57,15 +58,17 @@ class UpstreamConnection(asyncio.Protocol):
         if user is not None:
             user.lost(exc or ConnectionResetError("the endpoint closed the connection"))
 
-    def release(self) -> None:
+    def release(self, now: float) -> None:
         """The exchange was whole: the next one may use the connection."""
         self.user = None
         self.served += 1
-        if self.transport.get_write_buffer_size() or self.transport.is_closing():
+        transport = self.transport
+        if transport.get_write_buffer_size() or transport.is_closing():
             self.abort()  # the answer came before the request was sent: its rest would meet the next exchange
-        else:
+            return
+        if self._paused:
             self.resume()
-            self._pool.put_back(self)
+        self._pool.put_back(self, now)
 
     def pause(self) -> None:
         """Reads no more until resume()."""

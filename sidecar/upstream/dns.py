@@ -15,7 +15,6 @@ Note:    c-ares asks, as the system's own resolver tells no TTL: it reads /etc/h
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -50,15 +49,6 @@ class Lookup(Protocol):
         """Raises OSError where there is no address, ValueError for a name that nobody can be asked for."""
 
     async def close(self) -> None: ...
-
-
-def is_literal(host: str) -> bool:
-    """Whether the host is an IP address, so that nothing has to be asked."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def found_in(nodes: Sequence[tuple[int, str, int]], port: int) -> Found:

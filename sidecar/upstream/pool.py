@@ -58,23 +58,24 @@ class EndpointPool:
         self._sweep: asyncio.TimerHandle | None = None
         self.closed = False
 
-    def acquire(self) -> UpstreamConnection | None:
+    def acquire(self, now: float) -> UpstreamConnection | None:
         """The idle connection used last, or None."""
         idle = self._idle
         while idle:
             connection, since = idle.popitem()
-            if monotonic() - since < IDLE_SECONDS and not connection.transport.is_closing():
+            if now - since < IDLE_SECONDS and not connection.transport.is_closing():
                 return connection
             connection.abort()
         return None
 
-    def put_back(self, connection: UpstreamConnection) -> None:
+    def put_back(self, connection: UpstreamConnection, now: float) -> None:
         if self.closed:
             connection.abort()
             return
-        self._idle[connection] = monotonic()
-        if len(self._idle) > MAX_IDLE:
-            next(iter(self._idle)).abort()
+        idle = self._idle
+        idle[connection] = now
+        if len(idle) > MAX_IDLE:
+            next(iter(idle)).abort()
         if self._sweep is None:
             self._sweep = self._loop.call_later(IDLE_SECONDS, self._close_aged)
 

@@ -10,7 +10,6 @@ Limits:  a file is looked at again after RECHECK seconds at the earliest; if it 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from time import monotonic
 
 from sidecar.policy.snapshot import Secret
@@ -22,16 +21,12 @@ class SecretMissing(Exception):
     """The reference has no usable value."""
 
 
-@dataclass(slots=True)
 class SecretReader:
     """One secret that is asked for often."""
 
-    secret: Secret
-    _value: str = field(init=False, default="", repr=False)
-    _stamp: tuple[int, int, int] | None = field(init=False, default=None, repr=False)
-    _checked: float = field(init=False, default=0.0, repr=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, secret: Secret) -> None:
+        self.secret = secret
+        self._stamp: tuple[int, int, int] | None = None
         self._value = self._read()
         self._checked = monotonic()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from sidecar.wire.heads import RequestHead, ResponseHead
+from sidecar.wire.heads import ResponseHead
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -232,20 +232,18 @@ class Chunked:
         return -1
 
 
-def request_walker(head: RequestHead) -> Walker:
-    """The walker of a request's body; without a length there is none (RFC 9112 6.3)."""
-    if head.chunked:
-        return Chunked()
-    return Counted(head.content_length) if head.content_length is not None else Nothing()
-
-
-def response_walker(head: ResponseHead, request_method: str) -> Walker:
-    """The walker of a response's body (RFC 9112 6.3)."""
-    if request_method == "HEAD" or head.status < 200 or head.status in (204, 304):
+def response_walker(head: ResponseHead, request_method: str, length: int | None) -> Walker:
+    """The walker of a response's body (RFC 9112 6.3). `length`: its Content-Length."""
+    if not may_have_body(head.status, request_method):
         return Nothing()
     if head.chunked:
         return Chunked()
-    return Counted(head.content_length) if head.content_length is not None else UntilClose()
+    return Counted(length) if length is not None else UntilClose()
+
+
+def may_have_body(status: int, request_method: str) -> bool:
+    """Whether a response has the body that its head tells of (RFC 9112 6.3)."""
+    return request_method != "HEAD" and status >= 200 and status not in (204, 304)
 
 
 def chunk(payload: bytes) -> bytes:

@@ -1,8 +1,9 @@
 """Heads that were seen before are not read again: the same bytes get the same verdict.
 
 In:      a whole head, as parse_request_head and parse_response_head take it.
-Out:     what they would answer. Heads that differ only in the values of Content-Length and traceparent share one
-         reading; each gets its own object with its own two values, and the `memo` of all of them is one.
+Out:     what they would answer, and beside it the values of Content-Length and traceparent. Heads that differ only in
+         these two are one RequestHead or ResponseHead, so that what is derived from it (`memo`) is derived once; its
+         own `content_length` and `traceparent` are those of the first of them, and nobody else's business.
 Limits:  ENTRIES heads of at most LONGEST bytes; when there are more, all are forgotten. Refusals are not kept.
 Exact:   what is cut out stands behind the first `CRLF Content-Length: ` and is digits only. A head with that name
          and anything else behind it is never looked up, so head and rest determine each other; and the grammar takes
@@ -29,7 +30,8 @@ H = TypeVar("H", RequestHead, ResponseHead)
 ENTRIES = 256
 LONGEST = 4096
 # As the SDKs' HTTP libraries and the usual servers write them; other spellings are read each time.
-_LENGTHS = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
+_LENGTH = b"\r\nContent-Length: "
+_LOWER_LENGTH = b"\r\ncontent-length: "
 _TRACE = b"\r\ntraceparent: "
 _TRACE_SIZE = 55
 
@@ -42,22 +44,26 @@ class RequestHeads:
     def __init__(self) -> None:
         self._known: dict[bytes, RequestHead] = {}
 
-    def parse(self, head: bytes) -> RequestHead | Refusal:
+    def parse(self, head: bytes) -> tuple[RequestHead, int | None, bytes | None] | Refusal:
+        """The head, its Content-Length, its traceparent."""
         rest, length = _cut_length(head)
-        if rest is not None:
+        trace = None
+        if rest is not None and _TRACE in rest:
             rest, trace = _cut_trace(rest)
-        if rest is None:
-            return parse_request_head(head)
-        known = self._known.get(rest)
-        if known is not None:
-            return known.with_values(
-                known.content_length if length is None else length,  # not cut out: the same in both
-                known.traceparent if trace is None else trace,
-            )
+        if rest is not None:
+            known = self._known.get(rest)
+            if known is not None:  # what was not cut out is the same in both
+                return (
+                    known,
+                    known.content_length if length is None else length,
+                    known.traceparent if trace is None else trace,
+                )
         read = parse_request_head(head)
-        if isinstance(read, RequestHead):
+        if isinstance(read, Refusal):
+            return read
+        if rest is not None:
             _keep(self._known, rest, read)
-        return read
+        return read, read.content_length, read.traceparent
 
     def forget(self) -> None:
         """Lets go of every head, and of what was memorized with them."""
@@ -72,44 +78,45 @@ class ResponseHeads:
     def __init__(self) -> None:
         self._known: dict[bytes, ResponseHead] = {}
 
-    def parse(self, head: bytes) -> ResponseHead | str:
+    def parse(self, head: bytes) -> tuple[ResponseHead, int | None] | str:
+        """The head and its Content-Length."""
         rest, length = _cut_length(head)
-        if rest is None:
-            return parse_response_head(head)
-        known = self._known.get(rest)
-        if known is not None:
-            return known.with_values(known.content_length if length is None else length)
+        if rest is not None:
+            known = self._known.get(rest)
+            if known is not None:
+                return known, known.content_length if length is None else length
         read = parse_response_head(head)
-        if isinstance(read, ResponseHead):
+        if isinstance(read, str):
+            return read
+        if rest is not None:
             _keep(self._known, rest, read)
-        return read
+        return read, read.content_length
+
+    def forget(self) -> None:
+        """Lets go of every head, and of what was memorized with them."""
+        self._known.clear()
 
 
 def _cut_length(head: bytes) -> tuple[bytes | None, int | None]:
     """The head without the digits of its Content-Length, and their value; no head where something else stands there."""
-    for name in _LENGTHS:
-        at = head.find(name)
-        if at >= 0:
-            begin = at + len(name)
-            end = head.find(b"\r\n", begin)
-            digits = head[begin:end]
-            if digits.isdigit() and len(digits) <= MAX_LENGTH_DIGITS:
-                return head[:begin] + head[end:], int(digits)
-            return None, None
-    return head, None
+    front, name, back = head.partition(_LENGTH)
+    if not name:
+        front, name, back = head.partition(_LOWER_LENGTH)
+        if not name:
+            return head, None
+    digits, _, back = back.partition(b"\r\n")
+    if not digits.isdigit() or len(digits) > MAX_LENGTH_DIGITS:
+        return None, None
+    return b"%b%b\r\n%b" % (front, name, back), int(digits)
 
 
 def _cut_trace(head: bytes) -> tuple[bytes | None, bytes | None]:
-    """The same for the value of its traceparent, if that is a proper one."""
-    at = head.find(_TRACE)
-    if at < 0:
-        return head, None
-    begin = at + len(_TRACE)
-    end = begin + _TRACE_SIZE
-    value = head[begin:end]
-    if head[end : end + 2] != b"\r\n" or parse_traceparent(value) is None:
+    """The head without the value of its traceparent, and that value; no head where it is no proper one."""
+    front, name, back = head.partition(_TRACE)
+    value = back[:_TRACE_SIZE]
+    if back[_TRACE_SIZE : _TRACE_SIZE + 2] != b"\r\n" or parse_traceparent(value) is None:
         return None, None
-    return head[:begin] + head[end:], value
+    return b"%b%b%b" % (front, name, back[_TRACE_SIZE:]), value
 
 
 def _keep(known: dict[bytes, H], rest: bytes, read: H) -> None:

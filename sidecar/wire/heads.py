@@ -75,11 +75,13 @@ class RequestHead:
     """A request line and its fields.
 
     `target` is as sent; `path` and `query` (with its `?`) are what it comes to, for every form of target.
-    `host` is in lower case, without port and brackets; empty where there is none. `memo` is for what others derive
-    from this head and want to find again with the next one of the same bytes.
+    `host` is in lower case, without port and brackets; empty where there is none. `at_once`: its body, if any, is
+    counted and needs no word from us to begin. `memo` is for what others derive from this head and want to find again
+    with the next one of the same bytes (see head_cache).
     """
 
     __slots__ = (
+        "at_once",
         "chunked",
         "content_length",
         "expect_continue",
@@ -120,26 +122,9 @@ class RequestHead:
         self.keep_alive = keep_alive
         self.host = host
         self.expect_continue = expect_continue
+        self.at_once = not chunked and not expect_continue
         self.traceparent = _first(fields, b"traceparent")
         self.memo: dict[object, Any] = {}
-
-    def with_values(self, content_length: int | None, traceparent: bytes | None) -> RequestHead:
-        """The head that differs in these two only. `fields` go on saying what they said."""
-        head = RequestHead.__new__(RequestHead)
-        head.method = self.method
-        head.target = self.target
-        head.path = self.path
-        head.query = self.query
-        head.minor = self.minor
-        head.fields = self.fields
-        head.content_length = content_length
-        head.chunked = self.chunked
-        head.keep_alive = self.keep_alive
-        head.host = self.host
-        head.expect_continue = self.expect_continue
-        head.traceparent = traceparent
-        head.memo = self.memo
-        return head
 
     def get(self, lower: bytes) -> bytes | None:
         """The value of the first field of that name (in lower case)."""
@@ -183,21 +168,6 @@ class ResponseHead:
         self.content_type = kind.partition(b";")[0].rstrip(b" \t").lower()
         self.content_encoding = (_first(fields, b"content-encoding") or b"").lower()
         self.memo: dict[object, Any] = {}
-
-    def with_values(self, content_length: int | None) -> ResponseHead:
-        """The head that differs in its length only. `fields` go on saying what they said."""
-        head = ResponseHead.__new__(ResponseHead)
-        head.status = self.status
-        head.reason = self.reason
-        head.minor = self.minor
-        head.fields = self.fields
-        head.content_length = content_length
-        head.chunked = self.chunked
-        head.keep_alive = self.keep_alive
-        head.content_type = self.content_type
-        head.content_encoding = self.content_encoding
-        head.memo = self.memo
-        return head
 
     def get(self, lower: bytes) -> bytes | None:
         """The value of the first field of that name (in lower case)."""

@@ -34,6 +34,8 @@ _SMALL = 16 * 1024
 _MAX_MEMBERS = 10_000
 _BOM = b"\xef\xbb\xbf"
 _decode = json.JSONDecoder().raw_decode
+# The C scanner itself, without its search for white space around; it raises StopIteration where nothing begins.
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # no stub knows it
 
 
 class Peek(NamedTuple):
@@ -46,6 +48,7 @@ class Peek(NamedTuple):
 
 
 _INVALID = Peek(None, False, None, False)
+_make = tuple.__new__  # a Peek a request: its own constructor costs as much as the whole of `_name`
 
 
 def peek(body: bytes) -> Peek:
@@ -59,16 +62,16 @@ def peek(body: bytes) -> Peek:
         if not body.isascii():
             body.decode()
         return _members(body, body.decode("latin-1"), begin)
-    except (ValueError, RecursionError):
+    except (ValueError, StopIteration, RecursionError):
         return _INVALID
 
 
-def with_model(body: bytes, peek: Peek, model: str) -> bytes:
-    """The body with `model` as its model; as it is where it names none."""
-    if peek.model_span is None:
+def with_model(body: bytes, span: tuple[int, int] | None, model: bytes) -> bytes:
+    """The body with another model, as written in JSON, at this place; as it is where it names none."""
+    if span is None:
         return body
-    begin, end = peek.model_span
-    return b"".join((body[:begin], json.dumps(model).encode(), body[end:]))
+    begin, end = span
+    return b"%b%b%b" % (body[:begin], model, body[end:])
 
 
 def prompt_prefix(body: bytes, length: int) -> bytes | None:
@@ -82,12 +85,15 @@ def prompt_prefix(body: bytes, length: int) -> bytes | None:
 
 
 def _whole(body: bytes, begin: int, place: int) -> Peek:
-    said = json.loads((body[begin:] if begin else body).decode())
-    if not isinstance(said, dict):
+    text = (body[begin:] if begin else body).decode()
+    said, end = _scan(text, 0 if text.startswith("{") else _after(_SPACE, text, 0))
+    if type(said) is not dict or (end != len(text) and _after(_SPACE, text, end) != len(text)):
         return _INVALID
-    model = _name(said.get("model"))
-    value = _MODEL.match(body, place) if model is not None else None
-    return Peek(model, said.get("stream") is True, value.span(1) if value else None, True)
+    model = said.get("model")
+    value = None
+    if model is not None and (model := _name(model)) is not None:
+        value = _MODEL.match(body, place)
+    return _make(Peek, (model, said.get("stream") is True, value.span(1) if value else None, True))
 
 
 def _members(body: bytes, text: str, at: int) -> Peek:
@@ -129,6 +135,8 @@ def _name(value: object) -> str | None:
     """The model's name; None for one with lone surrogates, which can be neither sent nor logged."""
     if not isinstance(value, str):
         return None
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -51,24 +51,30 @@ def request_fields(
     return b"".join(lines)
 
 
-def upstream_request(
-    method: str, target: bytes, host: bytes, fields: bytes, body_length: int | None, trace: bytes
-) -> bytes:
-    """The whole head of an attempt. `fields` and `trace` are ready lines, each with its CRLF, or empty.
+def upstream_front(method: str, target: str, host: bytes, fields: bytes) -> bytes:
+    """The head of an attempt as far as all requests of one kind share it; `upstream_request` adds the rest.
 
-    `identity` is asked for because the first packet of a compressed stream cannot be seen.
+    `fields` are ready lines, each with its CRLF, or empty. `identity` is asked for because the first packet of a
+    compressed stream cannot be seen.
     """
-    if body_length is None and method in _WANT_LENGTH:  # RFC 9110 8.6: say 0 where a body is usual
-        body_length = 0
-    length = b"" if body_length is None else content_length(body_length)
-    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%baccept-encoding: identity\r\n%b\r\n" % (
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%baccept-encoding: identity\r\n" % (
         method.encode(),
-        target,
+        target.encode(),
         host,
         fields,
-        trace,
-        length,
     )
+
+
+def wants_length(method: str, *, counted: bool) -> bool:
+    """Whether an empty body is told with a length, too: where the app did so, or where a body is usual (9110 8.6)."""
+    return counted or method in _WANT_LENGTH
+
+
+def upstream_request(front: bytes, trace: bytes, body_length: int | None) -> bytes:
+    """The whole head of an attempt; `trace` are ready lines."""
+    if body_length is None:
+        return b"%b%b\r\n" % (front, trace)
+    return b"%b%bcontent-length: %d\r\n\r\n" % (front, trace, body_length)
 
 
 def downstream_head(
@@ -82,8 +88,8 @@ def downstream_head(
     """The whole head of the answer to the app.
 
     `extra` is ready lines, `instead` the names (in lower case) of the service's fields that they stand in for;
-    `framing` is framing_of(head) when the body is relayed as it comes, CHUNKED when it is chunked anew,
-    UNTIL_CLOSE when only the end of the connection ends it.
+    `framing` is content_length(n), CHUNKED when the body is chunked, UNTIL_CLOSE when only the end of the connection
+    ends it, and nothing where there is none.
     """
     begin = head.memo.get(instead)
     if begin is None:
@@ -99,15 +105,6 @@ def _status_and_fields(head: ResponseHead, drop: frozenset[bytes]) -> bytes:
         if field.lower not in drop and not field.lower.startswith(b"x-sidecar-")
     ]
     return b"".join(lines)
-
-
-def framing_of(head: ResponseHead) -> bytes:
-    """The framing fields of a body that is relayed as it comes; none on 1xx and 204 (RFC 9110 8.6)."""
-    if head.status < 200 or head.status == 204:
-        return b""
-    if head.chunked:
-        return CHUNKED
-    return UNTIL_CLOSE if head.content_length is None else content_length(head.content_length)
 
 
 def content_length(length: int) -> bytes:

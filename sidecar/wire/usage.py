@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 
 TAIL = 4096
-_PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens)"\s*:\s*(\d{1,12})')
-_COMPLETION = re.compile(rb'"(?:completion_tokens|output_tokens)"\s*:\s*(\d{1,12})')
+_PROMPT = (b'"prompt_tokens"', b'"input_tokens"')
+_COMPLETION = (b'"completion_tokens"', b'"output_tokens"')
+_VALUE = re.compile(rb"\s*:\s*(\d{1,12})")
 
 
 def usage_of_answer(body: bytes) -> tuple[int | None, int | None]:
@@ -24,6 +25,9 @@ def usage_of_answer(body: bytes) -> tuple[int | None, int | None]:
     return _number(_PROMPT, tail, start), _number(_COMPLETION, tail, start)
 
 
-def _number(pattern: re.Pattern[bytes], text: bytes, start: int) -> int | None:
-    found = pattern.search(text, start)
-    return int(found[1]) if found else None
+def _number(names: tuple[bytes, ...], text: bytes, start: int) -> int | None:
+    for name in names:
+        at = text.find(name, start)
+        if at >= 0 and (found := _VALUE.match(text, at + len(name))) is not None:
+            return int(found[1])
+    return None

@@ -32,7 +32,7 @@ def publish(hub: EventHub, count: int) -> None:
 
 
 def a_request(*attempts: AttemptRecord) -> RequestRecord:
-    request = RequestRecord("req-1", 0xABCD, 1, 1000.0, 0)
+    request = RequestRecord(0xABCD, 1, 1000.0, 0)
     request.attempts.extend(attempts)
     return request
 

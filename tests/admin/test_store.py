@@ -14,14 +14,11 @@ import pytest
 
 from sidecar.admin.revisions import (
     MOST_REVISIONS,
-    BadState,
     Pending,
     State,
-    decode,
-    encode,
     revision,
 )
-from sidecar.admin.store import PolicyStore
+from sidecar.admin.store import BadState, PolicyStore, decode, encode
 from tests.admin.parts import WALL, a_policy
 
 ROUNDS = 30

@@ -14,13 +14,13 @@ order with their endpoints, one letter each. The invented dice always fall half-
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 from typing import Self
 
 from sidecar.attempt.budget import RetryBudget
 from sidecar.attempt.plan import Answer, Drop, Plan, Queue, Try, Wait
 from sidecar.failure import Failure, FailureKind
+from sidecar.frozen import replace
 from sidecar.policy.snapshot import RetryBudget as BudgetPolicy
 from sidecar.policy.snapshot import Route, WaitingLine
 from tests.route.spot import Spot, candidates, spot
@@ -75,7 +75,7 @@ class Script:
         words = route_fields.get("fallback_on")
         if isinstance(words, str):
             route_fields["fallback_on"] = frozenset(words.split())
-        self.route = replace(self.route, **route_fields)  # type: ignore[arg-type]
+        self.route = replace(self.route, **route_fields)
         return self
 
     def limited(self, **limits: int) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 
@@ -11,6 +11,7 @@ import pytest
 from sidecar.attempt.budget import RetryBudget
 from sidecar.attempt.plan import Answer, Drop, Plan, Queue, Try, Wait
 from sidecar.failure import Failure, FailureKind, verdict
+from sidecar.frozen import replace
 from sidecar.health.endpoint import State
 from sidecar.health.ledger import EndpointHealth, Ledger
 from sidecar.policy.snapshot import ActiveHealth, AdaptiveConcurrency, PassiveHealth, Route, Service

@@ -16,7 +16,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from sidecar.__main__ import COMMANDS
+from sidecar.cli.parser import COMMANDS
 from tests.cli.terminal import sidecar
 from tests.client.daemon import Daemon, Script, running
 from tests.client.messages import endpoint, event, recovered
@@ -64,6 +64,28 @@ def test_every_command_has_help_with_examples(command: str) -> None:
 def test_bad_usage_exits_with_2(arguments: list[str]) -> None:
     """And says what was expected."""
     told = sidecar(*arguments)
+    assert told.code == 2
+    assert "usage: sidecar" in told.err
+
+
+@pytest.mark.parametrize("arguments", [["--config", "{}"], ["--config={}"], ["--conf", "{}"]])
+def test_run_means_the_same_with_and_without_argparse(arguments: list[str], tmp_path: Path) -> None:
+    """The plain form is understood by hand, to keep argparse out of the pod; every other by argparse."""
+    told = sidecar("run", *(argument.format(tmp_path / "none.yaml") for argument in arguments))
+    assert (told.code, told.err) == (2, f"{tmp_path}/none.yaml: cannot be read: No such file or directory\n")
+
+
+def test_run_without_a_file_takes_that_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIDECAR_CONFIG", f"{tmp_path}/none.yaml")
+    for arguments in ([], ["--config", ""]):
+        assert f"{tmp_path}/none.yaml: cannot be read" in sidecar("run", *arguments).err
+
+
+@pytest.mark.parametrize("arguments", [["--config"], ["--config", "--help"], ["sidecar.yaml"]])
+def test_run_refuses_what_it_does_not_understand(arguments: list[str]) -> None:
+    told = sidecar("run", *arguments)
     assert told.code == 2
     assert "usage: sidecar" in told.err
 

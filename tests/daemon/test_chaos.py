@@ -213,7 +213,7 @@ def queues_of(daemon: Daemon) -> dict[str, int]:
     """Who still waits for what."""
     side, clocks = daemon._side, daemon._shared.clocks
     sizes = {name: len(getattr(side, name)) for name in ("idle", "head_due", "body_due", "leaving", "unsent")}
-    for name in ("first_packet", "soft", "hedge", "idle", "response", "total", "patience"):
+    for name in ("first_packet", "soft", "hedge", "response", "total", "patience"):
         sizes[f"attempt_{name}"] = sum(len(q) for q in getattr(clocks, name)._queues.values())
     return sizes
 

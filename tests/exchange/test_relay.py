@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar.exchange.relay import WHOLE, Framing, Relay, StreamRelay, framing_for
 from sidecar.failure import Failure, FailureKind
+from sidecar.record import RequestRecord
 from sidecar.wire.dialect import Shape
 from sidecar.wire.first_packet import StreamReader
 from sidecar.wire.framing import Chunked, Counted, UntilClose, chunk
@@ -37,7 +38,8 @@ class Wire:
     def __init__(self, framing: Framing = VERBATIM) -> None:
         self.sent: list[bytes] = []
         self.reader = StreamReader(Shape.CHAT, "content")
-        self.relay = StreamRelay(self.sent.append, Chunked(), self.reader, Shape.CHAT, framing)
+        self.record = RequestRecord(1, 1, 0.0, 0)
+        self.relay = StreamRelay(self.sent.append, Chunked(), self.reader, Shape.CHAT, framing, self.record)
 
     @property
     def payload(self) -> bytes:
@@ -53,6 +55,7 @@ def test_whole_chunks_of_whole_events_go_on_byte_for_byte() -> None:
         assert wire.relay.received(chunk(event)) is None
     assert wire.sent == [chunk(event) for event in EVENTS[:3]]
     assert wire.relay.received(chunk(EVENTS[3]) + LAST) is WHOLE
+    assert wire.record.bytes_out == sum(map(len, wire.sent))
 
 
 @given(cuts=st.lists(st.integers(min_value=1, max_value=330), max_size=40, unique=True))
@@ -125,7 +128,9 @@ def test_an_answer_without_events_keeps_its_framing(field: bytes, expected: byte
     sent: list[bytes] = []
     parsed = head(field)
     walker = Chunked() if parsed.chunked else Counted(5)
-    relay = Relay(sent.append, walker, framing_for(parsed, walker, minor=1, stream=False))
+    relay = Relay(
+        sent.append, walker, framing_for(parsed, walker, minor=1, stream=False), RequestRecord(1, 1, 0.0, 0)
+    )
     results = [relay.received(expected[i : i + 1]) for i in range(len(expected))]
     assert b"".join(sent) == expected
     assert results[-1] is WHOLE
@@ -136,7 +141,9 @@ def test_an_answer_that_ends_with_its_connection_is_chunked_for_the_app() -> Non
     """Else a cut could not be told from an end."""
     sent: list[bytes] = []
     walker = UntilClose()
-    relay = Relay(sent.append, walker, framing_for(head(), walker, minor=1, stream=False))
+    relay = Relay(
+        sent.append, walker, framing_for(head(), walker, minor=1, stream=False), RequestRecord(1, 1, 0.0, 0)
+    )
     assert relay.received(b"hello") is None
     assert relay.ended() is WHOLE
     assert b"".join(sent) == b"5\r\nhello\r\n0\r\n\r\n"
@@ -145,6 +152,11 @@ def test_an_answer_that_ends_with_its_connection_is_chunked_for_the_app() -> Non
 def test_bytes_after_the_end_do_not_reach_the_app() -> None:
     sent: list[bytes] = []
     walker = Counted(5)
-    relay = Relay(sent.append, walker, framing_for(head(b"content-length: 5"), walker, minor=1, stream=False))
+    relay = Relay(
+        sent.append,
+        walker,
+        framing_for(head(b"content-length: 5"), walker, minor=1, stream=False),
+        RequestRecord(1, 1, 0.0, 0),
+    )
     assert relay.received(b"helloHTTP/1.1 200 OK") is WHOLE
     assert sent == [b"hello"]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sidecar.exchange.gate import OPEN, Gate, Terms
 from sidecar.exchange.relay import WHOLE, Framing, Relay, StreamRelay, framing_for
 from sidecar.failure import Failure
+from sidecar.record import RequestRecord
 from sidecar.wire.dialect import Shape
 from sidecar.wire.first_packet import StreamReader
 from sidecar.wire.framing import Chunked, response_walker
@@ -81,10 +82,10 @@ class Path:
                 own_credential=False,
                 fallback_on=_FALLBACK_ON,
                 heads=ResponseHeads(),
-            ),
-            0.0,
+            )
         )
         self._sent: list[bytes] = []
+        self._record = RequestRecord(1, 1, 0.0, 0)
         self._framing: Framing | None = None
         self._relay: Relay | StreamRelay | None = None
         self.seen: Seen | None = None
@@ -117,18 +118,20 @@ class Path:
         gate, setting = self._gate, self._setting
         head, walker = gate.head, gate.walker
         assert head is not None
-        assert walker is not None
-        if walker.done or not connected:
+        if gate.is_complete or not connected:
             self._sent.append(gate.body())
             self._end(whole=True)
             return
+        assert walker is not None
         self._framing = framing = framing_for(
             head, walker, minor=setting.minor, stream=gate.reader is not None
         )
         if gate.reader is not None:
-            self._relay = StreamRelay(self._sent.append, walker, gate.reader, setting.shape, framing)
+            self._relay = StreamRelay(
+                self._sent.append, walker, gate.reader, setting.shape, framing, self._record
+            )
         else:
-            self._relay = Relay(self._sent.append, walker, framing)
+            self._relay = Relay(self._sent.append, walker, framing, self._record)
         self._sent.append(self._relay.opening(gate.body()))
 
     def _relayed(self, result: object) -> None:
@@ -140,13 +143,12 @@ class Path:
             self._end(whole=True)
 
     def _end(self, *, whole: bool) -> None:
-        head = self._gate.head
         self.seen = Seen(
             whole,
             whole or self._relay is not None,
             b"".join(self._sent),
             self._framing,
-            head.content_length if head is not None else None,
+            self._gate.length,
             self._gate.reader is not None,
         )
 
@@ -222,7 +224,7 @@ def _plain_reading(setting: Setting, data: bytes) -> Plain | None:
             return None
         data = data[end:]
         if head.status >= 200:
-            walker = response_walker(head, setting.method)
+            walker = response_walker(head, setting.method, head.content_length)
             payload = walker.feed(data)
             reader = StreamReader(setting.shape)
             reader.feed(payload)

@@ -61,7 +61,7 @@ def request_head(data: bytes) -> None:
     heads = _heads(data)
     known = RequestHeads()
     for head in _relatives(heads[0]):
-        assert _slots(known.parse(head)) == _slots(parse_request_head(head))
+        assert _request_facts(known.parse(head)) == _request_facts(parse_request_head(head))
     head, parsed = heads[0], parse_request_head(heads[0])
     if isinstance(parsed, Refusal):
         assert (parsed.code, parsed.status) == ("bad_request", 400)
@@ -90,7 +90,7 @@ def response_head(data: bytes) -> None:
     heads = _heads(data)
     known = ResponseHeads()
     for head in _relatives(heads[0]):
-        assert _slots(known.parse(head)) == _slots(parse_response_head(head))
+        assert _response_facts(known.parse(head)) == _response_facts(parse_response_head(head))
     head, parsed = heads[0], parse_response_head(heads[0])
     if isinstance(parsed, str):
         assert parsed
@@ -127,12 +127,24 @@ def _relatives(head: bytes) -> list[bytes]:
     return [head, head, *(_LENGTH.sub(rb"\g<1>" + length, head) for length in (b"77", b"", b"7 ", b"7, 7"))]
 
 
-def _slots(parsed: object) -> object:
-    """All that a head says, but for its fields: those go on saying what the first of their kind said."""
+def _facts(parsed: object, *own: object) -> object:
+    """All that a head says, but for its fields and what each message says for itself: that is `own`."""
     if not isinstance(parsed, RequestHead | ResponseHead):
         return parsed
-    names = set(parsed.__slots__) - {"fields", "memo"}
-    return {name: getattr(parsed, name) for name in names}
+    names = set(parsed.__slots__) - {"fields", "memo", "content_length", "traceparent"}
+    return {name: getattr(parsed, name) for name in names}, own
+
+
+def _request_facts(read: tuple[RequestHead, int | None, bytes | None] | RequestHead | Refusal) -> object:
+    if isinstance(read, RequestHead):
+        return _facts(read, read.content_length, read.traceparent)
+    return read if isinstance(read, Refusal) else _facts(*read)
+
+
+def _response_facts(read: tuple[ResponseHead, int | None] | ResponseHead | str) -> object:
+    if isinstance(read, ResponseHead):
+        return _facts(read, read.content_length)
+    return read if isinstance(read, str) else _facts(*read)
 
 
 def _end_of_head(pieces: list[bytes]) -> int:

@@ -7,11 +7,11 @@ script can overlook that an ejection ended.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 from typing import Self
 
 from sidecar.failure import Verdict
+from sidecar.frozen import replace
 from sidecar.health.events import HealthEvent
 from sidecar.health.ledger import EndpointHealth, EndpointStatus, Ledger
 from sidecar.policy.snapshot import ActiveHealth, PassiveHealth, Service, Url
@@ -175,7 +175,7 @@ def passive_is(**changes: object) -> Act:
     """The same service with other passive_health fields."""
 
     def act(script: Script) -> list[HealthEvent]:
-        passive = replace(script.service.passive_health, **changes)  # type: ignore[arg-type]
+        passive = replace(script.service.passive_health, **changes)
         script.service = replace(script.service, passive_health=passive)
         return script.ledger.configure({script.service.name: script.service}, script.now)
 

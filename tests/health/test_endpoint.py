@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from random import Random
 
 import pytest
 
 from sidecar.failure import Verdict
+from sidecar.frozen import replace
 from sidecar.health.endpoint import FLOOR
 from sidecar.health.events import Ejected, ProbeChanged, Returned, ServiceRecovered, ServiceUnavailable
 from sidecar.health.ledger import Ledger

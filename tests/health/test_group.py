@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from sidecar.frozen import replace
 from sidecar.health.endpoint import EndpointHealth, Traffic
 from sidecar.health.events import ServiceRecovered, ServiceUnavailable
 from sidecar.health.group import Group

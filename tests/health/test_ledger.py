@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 
 import pytest
 
 from sidecar.failure import Verdict
+from sidecar.frozen import replace
 from sidecar.health.events import (
     Ejected,
     EndpointAdded,

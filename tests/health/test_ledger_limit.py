@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sidecar.failure import Verdict
+from sidecar.frozen import replace
 from sidecar.policy.snapshot import AdaptiveConcurrency, PassiveHealth, Service, Timeouts
 from tests.health.script import Script, ends, is_restored, policy_is, service_of, starts
 

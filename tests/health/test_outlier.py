@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.frozen import replace
 from sidecar.health.outlier import Outlier, may_eject
 from sidecar.policy.snapshot import PassiveHealth
 

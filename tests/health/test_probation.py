@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sidecar.failure import Verdict
+from sidecar.frozen import replace
 from sidecar.health.events import Ejected, Probation, Returned, ServiceRecovered, ServiceUnavailable
 from sidecar.policy.snapshot import PassiveHealth
 from tests.health.script import (

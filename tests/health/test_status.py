@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sidecar.failure import Verdict
+from sidecar.frozen import replace
 from sidecar.health.endpoint import Absence, EndpointHealth, State, Traffic
 from sidecar.health.status import EndpointStatus, status_of
 from sidecar.policy.snapshot import AdaptiveConcurrency

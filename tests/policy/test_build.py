@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-
 import pytest
 from google.protobuf.json_format import ParseDict
 from llmsidecar.v1.config_pb2 import Config
 from llmsidecar.v1.policy_pb2 import Policy, Service
 
 from sidecar.failure import FailureKind, face
+from sidecar.frozen import replace
 from sidecar.policy import DEFAULT_FALLBACK_ON, build_settings, build_snapshot, load
 from sidecar.policy import snapshot as frozen
 from sidecar.policy.syntax import is_fallback_word, parse_url
@@ -198,7 +197,7 @@ def test_every_default_to_fall_back_on_is_a_word_that_failures_use() -> None:
 def test_every_field_of_the_frozen_classes_comes_from_the_schema() -> None:
     """A field added to the schema only would be checked, shown, and without effect."""
     others = {"url", "set_headers", "remove_headers"}
-    assert {f.name for f in fields(frozen.Service)} - others <= set(Service.DESCRIPTOR.fields_by_name)
+    assert set(frozen.Service.__match_args__) - others <= set(Service.DESCRIPTOR.fields_by_name)
     for message, built in (
         (Service.DESCRIPTOR.fields_by_name["timeouts"].message_type, frozen.Timeouts),
         (Service.DESCRIPTOR.fields_by_name["passive_health"].message_type, frozen.PassiveHealth),
@@ -207,4 +206,4 @@ def test_every_field_of_the_frozen_classes_comes_from_the_schema() -> None:
         (Config.DESCRIPTOR.fields_by_name["limits"].message_type, frozen.Limits),
     ):
         assert message is not None
-        assert {f.name for f in fields(built)} == set(message.fields_by_name)
+        assert set(built.__match_args__) == set(message.fields_by_name)

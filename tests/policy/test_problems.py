@@ -45,7 +45,7 @@ def test_suggestions_are_for_words_that_are_alike() -> None:
 
 def test_after_many_problems_no_more_suggestions_are_looked_for() -> None:
     """A policy of many thousand wrong words must not hold the loop for seconds."""
-    report = Report()
+    report = Report({})
     for _ in range(100):
         assert report.hint("urll", ["url"], "a key") == "; did you mean url?"
         report.problem("a", "x")

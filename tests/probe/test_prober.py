@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
 from typing import Any
 
+from sidecar.frozen import replace
 from sidecar.health.events import HealthEvent, ProbeChanged
 from sidecar.health.ledger import Ledger
 from sidecar.policy.snapshot import ActiveHealth, Service

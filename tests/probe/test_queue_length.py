@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.frozen import replace
 from sidecar.health.ledger import Ledger
 from sidecar.policy.snapshot import AdaptiveConcurrency, QueueMetrics, Service
 from sidecar.probe.http import HttpProbe

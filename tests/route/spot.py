@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
+from sidecar.frozen import replace
 from sidecar.policy.snapshot import Route, Service, Url, WaitingLine
 from sidecar.route.candidates import Candidates, ServicePicker
 from sidecar.terms import EndpointKey
@@ -59,7 +60,7 @@ def spot(name: str, **facts: float) -> Spot:
 
 def service(name: str, **fields: object) -> Service:
     plain = Service(name, Url("http", name, 80, "/v1", name))
-    return replace(plain, **fields)  # type: ignore[arg-type]
+    return replace(plain, **fields)
 
 
 def giving(endpoints: Sequence[Spot]) -> Callable[[], Sequence[Spot]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.frozen import replace
 from sidecar.policy.snapshot import Route, Snapshot
 from sidecar.route.match import Router, upstream_target
 from tests.route.spot import service
@@ -19,7 +19,7 @@ def router(*routes: Route) -> Router:
 
 
 def a_route(name: str, **fields: object) -> Route:
-    return replace(Route(name, ("own",)), **fields)  # type: ignore[arg-type]
+    return replace(Route(name, ("own",)), **fields)
 
 
 def no_header(name: bytes) -> bytes | None:

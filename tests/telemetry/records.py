@@ -35,13 +35,14 @@ def attempt(
 
 
 def request(*attempts: AttemptRecord, trace_id: int = 0xABC, failure: Failure | None = None) -> RequestRecord:
-    made = RequestRecord("req-1", trace_id, 0x77, STARTED, WALL)
+    made = RequestRecord(trace_id, 0x77, STARTED, WALL)
     made.method, made.path, made.route, made.shape = "POST", "/v1/chat/completions", "/v1#0", "chat"
     made.model, made.stream = "gpt-4o", True
     made.attempts = list(attempts) or [attempt()]
     made.failure = failure
     made.status = 200 if failure is None else 504
-    made.service = made.attempts[-1].service if failure is None else ""
+    made.answered = made.attempts[-1] if failure is None else None
+    made.service = made.answered.service if made.answered is not None else ""
     made.ended_at = made.attempts[-1].ended_at
     return made
 

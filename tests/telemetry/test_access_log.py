@@ -49,7 +49,7 @@ def test_a_rescued_request_is_one_line_that_tells_the_whole_story() -> None:
     assert _line(lambda log: log.request_finished(record)) == {
         "time": "2026-01-01T00:00:01.000Z",
         "event": "request",
-        "request_id": "req-1",
+        "request_id": "0000000000000077",
         "trace_id": "00000000000000000000000000000abc",
         "span_id": "0000000000000077",
         "route": "/v1#0",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -14,6 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
+from sidecar.frozen import replace
 from sidecar.telemetry.otlp_http import HttpExporter, NotTaken, Options, options
 from sidecar.telemetry.spans import spans_of
 from tests.telemetry.http_collector import HttpCollector, Turn

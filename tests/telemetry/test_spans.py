@@ -81,7 +81,7 @@ def test_the_server_span_speaks_the_http_conventions() -> None:
         "url.path": "/v1/chat/completions",
         "url.scheme": "http",
         "gen_ai.request.model": "gpt-4o",
-        "sidecar.request_id": "req-1",
+        "sidecar.request_id": "0000000000000077",
         "sidecar.route": "/v1#0",
         "sidecar.service": "backup",
         "sidecar.attempts": 2,

@@ -14,7 +14,7 @@ import pytest
 
 from sidecar.terms import TcpAddress
 from sidecar.upstream import dns
-from sidecar.upstream.dns import Ares, Found, Lookup, Resolver, found_in, is_literal
+from sidecar.upstream.dns import Ares, Found, Lookup, Resolver, found_in
 from tests.daemon.loop import run
 from tests.daemon.waiting import until
 
@@ -61,10 +61,6 @@ def zone() -> Zone:
 
 def resolver_of(zone: Lookup, heard: Callable[[str, Sequence[TcpAddress]], None]) -> Resolver:
     return Resolver(asyncio.get_running_loop(), heard, Random(1), zone)
-
-
-def test_addresses_are_told_apart_from_names() -> None:
-    assert [is_literal(h) for h in ("127.0.0.1", "::1", "localhost", "1.2.3")] == [True, True, False, False]
 
 
 def test_localhost_is_resolved_by_the_system() -> None:

@@ -41,11 +41,11 @@ def test_the_connection_used_last_is_used_first() -> None:
         async with peer() as server:
             pool = pool_of(server.address)
             one, other = await connected(pool), await connected(pool)
-            one.release()
-            other.release()
-            assert pool.acquire() is other
-            assert pool.acquire() is one
-            assert pool.acquire() is None
+            one.release(monotonic())
+            other.release(monotonic())
+            assert pool.acquire(monotonic()) is other
+            assert pool.acquire(monotonic()) is one
+            assert pool.acquire(monotonic()) is None
             one.abort()
             other.abort()
 
@@ -60,7 +60,7 @@ def test_only_so_many_idle_connections_are_kept(monkeypatch: pytest.MonkeyPatch)
             pool = pool_of(server.address)
             connections = [await connected(pool) for _ in range(3)]
             for connection in connections:
-                connection.release()
+                connection.release(monotonic())
             await server.until(0, ended=True)  # the one that has been idle longest
             assert server.ended == [True, False, False]
             pool.close()
@@ -74,9 +74,9 @@ def test_an_idle_connection_that_is_too_old_is_not_used(monkeypatch: pytest.Monk
     async def test() -> None:
         async with peer() as server:
             pool = pool_of(server.address)
-            (await connected(pool)).release()
+            (await connected(pool)).release(monotonic())
             monkeypatch.setattr(pools, "IDLE_SECONDS", 0.0)
-            assert pool.acquire() is None
+            assert pool.acquire(monotonic()) is None
             await server.until(0, ended=True)
             pool.close()
 
@@ -90,9 +90,9 @@ def test_an_idle_connection_ends_by_itself_when_nobody_asks_for_it(monkeypatch: 
         async with peer() as server:
             pool = pool_of(server.address)
             first, second = await connected(pool), await connected(pool)
-            first.release()
+            first.release(monotonic())
             await asyncio.sleep(0.03)
-            second.release()
+            second.release(monotonic())
             await server.until(0, ended=True)
             assert server.ended == [True, False]
             await server.until(1, ended=True)
@@ -107,12 +107,12 @@ def test_a_closed_pool_keeps_nothing_and_lets_what_is_in_use_end() -> None:
         async with peer() as server:
             pool = pool_of(server.address)
             idle, busy = await connected(pool), await connected(pool)
-            idle.release()
+            idle.release(monotonic())
             busy.user = User()
             pool.close()
             await server.until(0, ended=True)
             assert server.ended == [True, False]
-            busy.release()
+            busy.release(monotonic())
             await server.until(1, ended=True)
 
     run(test())
@@ -125,7 +125,7 @@ def test_bytes_or_an_end_on_an_idle_connection_close_it(what: str) -> None:
     async def test() -> None:
         async with peer() as server:
             pool = pool_of(server.address)
-            (await connected(pool)).release()
+            (await connected(pool)).release(monotonic())
             await server.until(0, ended=False)
             if what == "bytes":
                 server.writers[0].write(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
@@ -135,7 +135,7 @@ def test_bytes_or_an_end_on_an_idle_connection_close_it(what: str) -> None:
                 server.writers[0].transport.abort()
             await server.until(0, ended=True)
             await asyncio.sleep(0.01)
-            assert pool.acquire() is None
+            assert pool.acquire(monotonic()) is None
 
     run(test())
 
@@ -151,8 +151,8 @@ def test_a_request_that_has_not_all_gone_out_spoils_its_connection() -> None:
             server.writers[0].transport.pause_reading()  # type: ignore[attr-defined]
             connection.transport.write(bytes(20_000_000))
             assert connection.transport.get_write_buffer_size()
-            connection.release()
-            assert pool.acquire() is None
+            connection.release(monotonic())
+            assert pool.acquire(monotonic()) is None
 
     run(test())
 

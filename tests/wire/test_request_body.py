@@ -35,7 +35,7 @@ def agrees_with_json(body: bytes) -> None:
     if seen.model_span is not None:
         begin, end = seen.model_span
         assert json.loads(body[begin:end]) == seen.model
-        renamed = with_model(body, seen, 'new "名"')
+        renamed = with_model(body, seen.model_span, json.dumps('new "名"').encode())
         assert renamed[:begin] == body[:begin]
         assert renamed.endswith(body[end:])
         assert json.loads(renamed.decode("utf-8-sig")) == {
@@ -43,7 +43,7 @@ def agrees_with_json(body: bytes) -> None:
             "model": 'new "名"',
         }
     else:
-        assert with_model(body, seen, "new") is body
+        assert with_model(body, seen.model_span, b'"new"') is body
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_what_is_no_json_object_has_no_model(body: bytes) -> None:
     assert peek(body) == INVALID
     long = body.replace(b"{", b"{" + LONG, 1)
     assert peek(long) == INVALID
-    assert with_model(body, peek(body), "new") is body
+    assert with_model(body, peek(body).model_span, b'"new"') is body
 
 
 def test_an_object_of_countless_members_is_not_read() -> None:

@@ -1,0 +1,123 @@
+"""Lanes: what all requests have in common that bear the same head, ask for the same model and, or not, for a stream.
+
+In:      a request's head (one object for all alike, see wire.head_cache), its model, whether it wants a stream; the
+         policy that runs.
+Out:     its Lane: the route, and for each of the route's services a Leg with the head of an attempt as far as it is
+         known before the attempt. Found out once, then looked up with the head.
+Limits:  LANES of a head; when an app invents more models, all of that head are forgotten.
+Why:     matching routes and writing heads anew cost as much as all the rest of a small request.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from sidecar.route.ask import Ask
+from sidecar.route.candidates import Candidates
+from sidecar.route.match import upstream_target
+from sidecar.wire.dialect import shape_of
+from sidecar.wire.rewrite import upstream_front, wants_length
+from sidecar.wire.stainless import patience
+
+if TYPE_CHECKING:
+    from sidecar.exchange.keys import Key
+    from sidecar.exchange.runtime import RouteRuntime, Runtime, ServiceRuntime
+    from sidecar.health.ledger import EndpointHealth
+    from sidecar.wire.dialect import Shape
+    from sidecar.wire.heads import RequestHead
+
+LANES = 64
+
+
+class Leg:
+    """A lane's way to one of its services.
+
+    model          what the service is asked for
+    written_model  the same in JSON where it takes the place of the app's, else None
+    """
+
+    __slots__ = ("_fronts", "_target", "model", "service", "terms", "written_model")
+
+    def __init__(
+        self,
+        route: RouteRuntime,
+        service: ServiceRuntime,
+        head: RequestHead,
+        model: str | None,
+        shape: Shape,
+        *,
+        stream: bool,
+    ) -> None:
+        self.service = service
+        self.terms = route.terms(service, head.method, shape, stream=stream)
+        other = None if model is None else service.service.model_for(model)
+        self.model = model if other is None else other
+        self.written_model = None if other is None else json.dumps(other).encode()
+        self._target = upstream_target(route.route, service.service, head.path, head.query)
+        self._fronts: dict[Key | None, tuple[tuple[str, str] | None, bytes]] = {}
+
+    def front(self, head: RequestHead, key: Key | None) -> bytes:
+        """The head of an attempt but for trace and length. A key may have a new value each time."""
+        credential = None if key is None else key.field()
+        known = self._fronts.get(key)
+        if known is not None and known[0] == credential:
+            return known[1]
+        service = self.service
+        fields = service.fields(head, credential)
+        front = upstream_front(head.method, self._target, service.authority, fields)
+        self._fronts[key] = credential, front
+        return front
+
+
+class Lane:
+    """`counts_empty`: an empty body is told to the service as one of 0 bytes. `candidates` None: they depend on the
+    request itself (consistent hash)."""
+
+    __slots__ = (
+        "candidates",
+        "counts_empty",
+        "legs",
+        "model",
+        "patience",
+        "route",
+        "runtime",
+        "shape",
+        "shape_name",
+        "stream",
+    )
+
+    def __init__(
+        self, runtime: Runtime, route: RouteRuntime, head: RequestHead, model: str | None, *, stream: bool
+    ) -> None:
+        self.runtime = runtime  # the generation it belongs to
+        self.route = route
+        self.model = model
+        self.stream = stream
+        self.shape = shape_of(head.path)
+        self.shape_name = self.shape.value
+        self.patience = patience(head.fields)
+        counted = head.content_length is not None or head.chunked
+        self.counts_empty = wants_length(head.method, counted=counted)
+        self.legs = tuple(
+            Leg(route, service, head, model, self.shape, stream=stream) for service in route.services
+        )
+        self.candidates: Candidates[EndpointHealth] | None = None
+        if not route.hashes:
+            self.candidates = Candidates(route.pickers, Ask(model))
+
+
+def lane_of(runtime: Runtime, head: RequestHead, model: str | None, *, stream: bool) -> Lane | None:
+    """None: no route of the policy matches."""
+    key = model, stream
+    lane: Lane | None = head.memo.get(key)
+    if lane is not None and lane.runtime is runtime:
+        return lane
+    route = runtime.router.match(head.path, model, head.get)
+    if route is None:
+        return None
+    lane = Lane(runtime, runtime.routes[route.name], head, model, stream=stream)
+    if len(head.memo) >= LANES:
+        head.memo.clear()
+    head.memo[key] = lane
+    return lane

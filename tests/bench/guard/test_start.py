@@ -1,0 +1,53 @@
+"""What the bare data path must not load: each of these costs every pod milliseconds and memory for good."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.guard import start
+from bench.guard.kept import PYTHON, compare, complaint, kept
+
+PARTS = (
+    "grpc",
+    "grpc_status",
+    "opentelemetry",
+    "prometheus_client",
+    "aiodns",
+    "pycares",
+)  # of what is off here
+NEVER = ("pydantic", "httpx", "requests", "urllib3", "structlog", "rich", "psutil", "numpy", "yarl")
+HEAVY = (  # of the standard library, for what a start does in plain words
+    *("argparse", "gettext", "shutil", "pathlib", "tempfile", "urllib", "ipaddress", "decimal", "difflib"),
+    *("email", "http.client", "importlib.metadata", "logging.config", "uuid", "unittest", "encodings.idna"),
+)
+
+
+@pytest.fixture(scope="module")
+def started() -> start.Start:
+    return start.start()
+
+
+@pytest.mark.parametrize("module", [*PARTS, *NEVER, *HEAVY])
+def test_the_bare_data_path_does_without(module: str, started: start.Start) -> None:
+    within = f"{module}."
+    assert [name for name in started.modules if name == module or name.startswith(within)] == []
+
+
+def test_the_bare_data_path_is_one_thread(started: start.Start) -> None:
+    """A literal address asks no resolver, and nothing else needs help before the first request."""
+    assert started.threads == 1
+
+
+def test_what_a_start_needs_is_seen_at_all(started: start.Start) -> None:
+    """Else the tests above would pass for a report that nobody wrote."""
+    assert {"asyncio", "uvloop.loop", "yaml", "google.protobuf.message", "sidecar.daemon"} <= set(
+        started.modules
+    )
+
+
+def test_a_start_loads_no_more_modules_than_was_kept(started: start.Start) -> None:
+    before = kept(PYTHON)
+    if before is None:
+        pytest.skip(f"no figures are kept for Python {PYTHON}: python -m bench.guard --keep")
+    if dearer := compare(before, {start.SCENE: {"modules": len(started.modules)}}):
+        pytest.fail(complaint(dearer), pytrace=False)
