@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sidecar.exchange.clocks import Waiter
     from sidecar.exchange.exchange import Exchange
     from sidecar.exchange.gate import Verdict
-    from sidecar.exchange.keys import Key
+    from sidecar.exchange.keys import Field, Key
     from sidecar.exchange.lane import Leg
     from sidecar.exchange.timers import DeadlineQueue
     from sidecar.health.ledger import EndpointHealth
@@ -65,6 +65,7 @@ class Attempt:
         "_phase",
         "_relay",
         "_request",
+        "_sent",
         "_silence",
         "_soft",
         "endpoint",
@@ -81,9 +82,12 @@ class Attempt:
         endpoint: EndpointHealth,
         record: AttemptRecord,
         key: Key | None,
+        sent: Field | None,
     ) -> None:
+        """`sent`: what the key is, or was when it was sent."""
         self._exchange = exchange
         self._key = key
+        self._sent = sent
         self.service = leg.service
         self.endpoint = endpoint
         self.record = record
@@ -443,6 +447,7 @@ class Attempt:
             self._era,
             now,
             key=self._key,
+            sent=self._sent,
             excused=excused,
             about_app=about_app,
         )

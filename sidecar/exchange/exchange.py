@@ -327,10 +327,11 @@ class Exchange:
         if record.tracestate:
             trace += b"tracestate: %b\r\n" % record.tracestate.encode()
         secret = service.keys.next(now) if service.own_credential else None
+        sent = None if secret is None else secret.field()
         length = len(body) if body or lane.counts_empty else None
-        head = upstream_request(leg.front(self.head, secret), trace, length)
+        head = upstream_request(leg.front(self.head, secret, sent), trace, length)
         record.attempts.append(tried)
-        self._attempt = attempt = Attempt(self, leg, endpoint, tried, secret)
+        self._attempt = attempt = Attempt(self, leg, endpoint, tried, secret, sent)
         if service.quota is not None:
             who = Who(lane.model, no_header, no_uid)
             attempt.taken = service.quota.take(who, record.body_bytes // BYTES_PER_TOKEN, now)

@@ -13,7 +13,7 @@ from sidecar.failure import FailureKind, Verdict, verdict
 from sidecar.health.scopes import blame_of
 
 if TYPE_CHECKING:
-    from sidecar.exchange.keys import Key
+    from sidecar.exchange.keys import Field, Key
     from sidecar.exchange.runtime import Shared
     from sidecar.health.ledger import EndpointHealth
     from sidecar.record import AttemptRecord
@@ -29,10 +29,11 @@ def judge(
     now: float,
     *,
     key: Key | None,
+    sent: Field | None,
     excused: bool,
     about_app: bool,
 ) -> None:
-    """`key`: of the sidecar's, that was sent. `excused`: lateness is no sign of illness, so long is the prompt.
+    """`key`: of the sidecar's, `sent` as such. `excused`: lateness is no sign of illness, so long is the prompt.
     `about_app`: the failure says something about the app's own key and nothing to others."""
     failure = record.failure
     ledger, service = shared.ledger, record.service
@@ -69,9 +70,10 @@ def judge(
         # An LLM server that does not cancel goes on with what a hedge has lost or an app has left, too.
         cut=cut or (record.dropped and record.first_packet_at is None),
     )
-    if blame is not None:
+    if blame is not None and (key is None or blame.scope != key.scope):
         events += ledger.blame(service, blame, now)
-        if key is not None and blame.scope == key.scope:
-            key.blamed = key.value()
+    elif blame is not None and key is not None and key.field() == sent:  # else its new value has done nothing
+        key.blamed = sent
+        events += ledger.blame(service, blame, now)
     if events:
         shared.health_events(events)

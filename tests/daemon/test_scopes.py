@@ -36,6 +36,7 @@ def refusal(status: int, code: str = "", **fields: str) -> Answer:
 
 
 GOOD = json_answer(CHAT)
+BEARER_NEW = ("authorization", "Bearer new")
 
 
 async def served(daemon: Daemon) -> Reply:
@@ -314,6 +315,35 @@ def test_a_key_file_with_a_new_value_is_a_new_key(tmp_path: Path) -> None:
 
             await asyncio.wait_for(ask_again(), 10)
             assert key_of(llm.received[-1]) == "new"
+
+    run(test())
+
+
+def test_a_refusal_of_the_old_value_does_not_close_the_service_to_the_new_one(tmp_path: Path) -> None:
+    """A key is renewed because the old one ends; the last requests with it may well be refused."""
+
+    async def test() -> None:
+        file, go = tmp_path / "key", asyncio.Event()
+        file.write_text("old")
+
+        async def refused_in_the_end(
+            received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            await go.wait()
+            await refusal(401)(received, reader, writer)
+
+        written = {"credential": {"bearer": {"file": str(file)}}}
+        async with (
+            Llm(by_key(old=refused_in_the_end, new=GOOD)) as llm,
+            sidecar(config(service("a", llm, **written))) as daemon,
+        ):
+            begun = begin(served(daemon))
+            await until(lambda: llm.received)
+            file.write_text("new")
+            await until(lambda: daemon._in_force.runtime().services["a"].credential() == BEARER_NEW)
+            go.set()
+            assert (await begun).status == 401
+            assert (await served(daemon)).status == 200
 
     run(test())
 
