@@ -83,14 +83,16 @@ class Scopes:
         """None: it is cooling, or would be, for about as long already."""
         scope = blame.scope
         strikes = self._strikes.get(scope, 0)
-        length = blame.asked or min(blame.first * 2.0**strikes, blame.longest)
         present = self._cooling.get(scope)
+        if present is not None and present.until > now:  # requests that failed together are one strike
+            strikes = max(0, strikes - 1)
+        length = blame.asked or min(blame.first * 2.0**strikes, blame.longest)
         cooling = Cooling(blame.reason, now + min(length, longest), enforced)
         if present is not None and cooling.until < present.until + LEAST_EXTENSION:
             return None
         if scope.kind == "model":
             self._make_room()
-        elif present is None:  # requests that failed together are one strike
+        else:
             self._strikes[scope] = min(strikes + 1, 10)
         self._cooling[scope] = cooling
         return cooling

@@ -81,9 +81,18 @@ def test_requests_that_failed_together_are_one_strike() -> None:
     """Twenty in flight hear the same 429."""
     scopes = Scopes()
     assert cool(scopes, status(529), 0.0) == 5.0
-    assert cool(scopes, status(529), 0.1) is not None  # a second strike would be 10 s from now
+    assert [cool(scopes, status(529), 0.1 + tenth / 10) for tenth in range(9)] == [None] * 9
     scopes.over(100.0)
     assert cool(scopes, status(529), 100.0) == 110.0
+
+
+def test_one_that_failed_much_later_renews_the_time_but_is_no_second_strike() -> None:
+    """It began before the first was refused."""
+    scopes = Scopes()
+    assert cool(scopes, status(529), 0.0) == 5.0
+    assert cool(scopes, status(529), 3.0) == 8.0
+    scopes.over(8.0)
+    assert cool(scopes, status(529), 8.0) == 18.0
 
 
 def test_a_wish_that_moves_the_end_by_less_than_a_second_changes_nothing() -> None:
