@@ -74,14 +74,15 @@ class Ledger:
         """Goes on under a new policy. A service without written endpoints waits for set_endpoints."""
         events: list[HealthEvent] = []
         for name in [name for name in self._groups if name not in services]:
-            for endpoint in self._groups.pop(name).listed:
-                events.append(self._remove(endpoint, now))
+            group = self._groups.pop(name)
+            events += group.drop_cooling()
+            events += [self._remove(endpoint, now) for endpoint in group.listed]
         for name, service in services.items():
-            group = self._groups.get(name)
-            if group is None:
+            present = self._groups.get(name)
+            if present is None:
                 self._groups[name] = Group(service)
             else:
-                events += self._adopt(group, service, now)
+                events += self._adopt(present, service, now)
             if service.endpoints:
                 events += self.set_endpoints(name, [str(address) for address in service.endpoints], now)
         self._deadline_is_stale = True
@@ -238,9 +239,9 @@ class Ledger:
         )
 
     def restore(self, key: EndpointKey, now: float) -> list[HealthEvent]:
-        """An operator puts an endpoint back, as if it were new."""
+        """An operator puts an endpoint back, as if it were new; keys, models and the service must not keep it out."""
         endpoint = self._by_key[key]
-        events: list[HealthEvent] = []
+        events = self._group_of(endpoint).drop_cooling()
         if endpoint.probe.reset():
             events.append(ProbeChanged(key, True, "manual"))
         if endpoint.state in (State.EJECTED, State.COOLING) or endpoint.on_probation:
@@ -368,9 +369,7 @@ class Ledger:
     def _adopt(self, group: Group, service: Service, now: float) -> list[HealthEvent]:
         elsewhere = group.resolves_elsewhere(service)
         was, group.service = group.service, service
-        events: list[HealthEvent] = group.adopt_keys(was)
-        if was.passive_health.enforce != service.passive_health.enforce:
-            events += group.drop_cooling()
+        events: list[HealthEvent] = group.adopt_scopes(was)
         for endpoint in group.listed:
             endpoint.passive.adopt(service.passive_health, now)
             endpoint.limit = group.limit_for(endpoint.limit, self._rng)

@@ -90,9 +90,7 @@ class Scopes:
         cooling = Cooling(blame.reason, now + min(length, longest), enforced)
         if present is not None and cooling.until < present.until + LEAST_EXTENSION:
             return None
-        if scope.kind == "model":
-            self._make_room()
-        else:
+        if scope.kind != "model":
             self._strikes[scope] = min(strikes + 1, 10)
         self._cooling[scope] = cooling
         return cooling
@@ -143,7 +141,7 @@ class Scopes:
         return [scope for scope, cooling in ended if cooling.enforced]
 
     def adopt(self, keys: tuple[Scope, ...], same: frozenset[Scope]) -> list[Scope]:
-        """Another policy has these keys, some the same as before; returns what was cooling and is not any more."""
+        """Another policy has these keys, `same` as before under the same name; returns what cools no more by that."""
         self.keys = keys
         gone = [s for s in {*self._cooling, *self._strikes} if s.kind == "credential" and s not in same]
         return sorted(scope for scope in gone if self.forget(scope))
@@ -154,7 +152,10 @@ class Scopes:
     def deadline(self) -> float | None:
         return min((cooling.until for cooling in self._cooling.values()), default=None)
 
-    def _make_room(self) -> None:
+    def make_room(self) -> list[Scope]:
+        """Of too many models the one that is back first is forgotten; returned if it was left alone."""
         models = [scope for scope in self._cooling if scope.kind == "model"]
-        if len(models) >= MOST:
-            del self._cooling[min(models, key=lambda scope: self._cooling[scope].until)]
+        if len(models) <= MOST:
+            return []
+        first = min(models, key=lambda scope: self._cooling[scope].until)
+        return [first] if self.forget(first) else []
