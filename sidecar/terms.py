@@ -20,7 +20,7 @@ class EndpointKey(NamedTuple):
 class Skipped(NamedTuple):
     """Why nobody of a service may be picked now, and when the first of its endpoints is due back."""
 
-    reason: str  # unhealthy, overloaded, no_endpoint
+    reason: str  # unhealthy, overloaded, no_endpoint; cooling, rate_limited: it wants to be left alone
     due_back: float  # monotonic seconds; now: any moment; inf: nobody can say
 
 

@@ -48,7 +48,9 @@ def cases(seed: int) -> Iterator[tuple[str, Case]]:
         for one in (Contender.ENVOY, Contender.HAPROXY, Contender.SIDECAR):
             yield f"{one.value}; {words}", Case(one, opening=opening, seed=seed)
     yield "sidecar; 20 of them", Case(sidecars=20, seed=seed)
+    yield "sidecar; 20 of them; computes on for who hung up", Case(sidecars=20, cancels=False, seed=seed)
     yield "sidecar; killed, quick return", Case(killed=True, quick_return=True, seed=seed)
+    yield "sidecar; killed, ejections of 30 s", Case(killed=True, seed=seed)
 
 
 def arguments() -> argparse.Namespace:

@@ -15,7 +15,8 @@ Rules, in the order they are asked when an attempt failed:
 
 1. max_attempts ends it, whatever is left.
 2. A 429 that asks for no longer than wait_for_retry_after is waited for, once a service. It spends neither
-   retries nor budget: the service named the time itself, so this cannot become a storm.
+   retries nor budget: the service named the time itself, so this cannot become a storm. A request that finds
+   every service in need of rest waits likewise before its first attempt, until the first of them is back.
 3. Inside the service, up to retries_per_service times and as the budget allows: after a refusal, a reset or
    a 5xx, and after a late first packet where that may fall back. An endpoint not yet tried takes over at once;
    else the same one again after a backoff, unless it was late or has left rotation meanwhile.
@@ -28,7 +29,8 @@ waits for what has left rotation meanwhile, or wants to be left alone, goes on a
 
 Hedging: a request that is slow, but not late, may have a second attempt, once, on an endpoint not yet tried, in the
 same service or the next. Whichever commits first wins. While both run, one that fails or is late is dropped and
-decides nothing: the other one goes on, and what follows is decided when that one has failed too.
+decides nothing: the other one goes on, and what follows is decided when that one has failed too, from where that one
+stands. So a service whose hedge failed is still there for the first attempt to fall back to, as a retry.
 
 When every service is passed over: before the first attempt, the endpoint due back first is tried. Afterwards
 the request has had its try and sparing an ejected endpoint comes first; but one that is back already, on
@@ -42,6 +44,7 @@ is there for answers that take long. Nothing begins after it, nothing waits beyo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from random import Random
 from typing import Generic
@@ -50,8 +53,8 @@ from sidecar.attempt.backoff import backoff, pushback
 from sidecar.attempt.budget import RetryBudget
 from sidecar.attempt.commands import Answer, Chooser, Drop, E, Queue, Try, Wait
 from sidecar.attempt.credit import Credit
-from sidecar.attempt.places import NOBODY, Place, next_place, returning_place
-from sidecar.attempt.skips import is_due, nobody
+from sidecar.attempt.places import NOBODY, First, Place, next_place, returning_place
+from sidecar.attempt.skips import is_due, may_pass_over, nobody
 from sidecar.attempt.time_left import TimeLeft
 from sidecar.failure import Failure, FailureKind, fallback_words, may_retry_same
 from sidecar.policy.snapshot import Route
@@ -80,6 +83,10 @@ NEW, TRYING, WAITING, COMMITTED, ANSWERED, ENDED = State
 _make = tuple.__new__  # a Try a request: its own constructor costs twice as much
 
 
+def _key_is_refused(failure: Failure) -> bool:
+    return failure.kind is FailureKind.AUTH or failure.status == 429
+
+
 class Plan(Generic[E]):
     """Decides for one request, from its start to its end."""
 
@@ -92,6 +99,7 @@ class Plan(Generic[E]):
         "_hedge_budget",
         "_in_line",
         "_late",
+        "_lost",
         "_other",
         "_pushback",
         "_retries",
@@ -134,11 +142,10 @@ class Plan(Generic[E]):
         self._late = NOBODY  # never again for this request
         self._tried = NOBODY  # in the present service
         self._retries = 0  # in the present service
+        self._lost: int | None = None  # rank of a hedge that failed: to go there is to retry
         self._pushback = False  # a 429 of the present service has been waited for
         self._until = now  # when the last Wait is over
-        self._other: tuple[int, E] | None = (
-            None  # while two attempts run: the one that is not the present one
-        )
+        self._other: First[E] | None = None  # while two attempts run: the one that is not the present one
         self._in_line: tuple[str | None, str | None] = (
             None,
             None,
@@ -146,7 +153,7 @@ class Plan(Generic[E]):
 
     # Turning points
 
-    def begin(self, now: float) -> Try[E] | Queue | Answer:
+    def begin(self, now: float) -> Try[E] | Wait | Queue | Answer:
         """The request starts."""
         assert self.state is NEW, self.state
         self._budget.begin()
@@ -162,8 +169,7 @@ class Plan(Generic[E]):
     ) -> Try[E] | Wait | Queue | Answer | None:
         """An attempt, if no number says which the only one, failed before it committed. None: the other goes on."""
         if self._other is not None:
-            self._failure = failure
-            self._alone_without(number, late=failure.kind is FailureKind.FIRST_PACKET_TIMEOUT)
+            self._alone_without(number, failure)
             return None
         endpoint = self._present()
         self._failure = failure
@@ -172,13 +178,12 @@ class Plan(Generic[E]):
             self._late |= {endpoint.key}
         return self._wait_as_asked(failure, now) or self._again(failure, now) or self._go_on(now)
 
-    def late(self, now: float, number: int | None = None) -> Try[E] | Queue | Drop | Answer | None:
+    def late(self, now: float, number: int | None = None) -> Try[E] | Wait | Queue | Drop | Answer | None:
         """The first packet is late. A command drops the attempt as FIRST_PACKET_TIMEOUT; None: nothing is better."""
         if self._other is not None:
             if LATE.kind not in self.route.fallback_on:
                 return None
-            self._failure = LATE
-            self._alone_without(number, late=True)
+            self._alone_without(number, LATE)
             return Drop()
         endpoint = self._present()
         self._tried |= {endpoint.key}
@@ -193,7 +198,8 @@ class Plan(Generic[E]):
         credit = self._spending()
         if credit.hedged or self._used_up() or not self._time.allows(now):
             return None
-        number, present = self.number, self._present()
+        present = self._present()
+        first = First(self.number, present, self.rank, self._tried, self._retries, self._pushback)
         picked = self._chooser.pick(self.rank, self._tried | {present.key}, now)
         place: Place[E] | None = (self.rank, picked)
         if isinstance(picked, Skipped):
@@ -202,21 +208,24 @@ class Plan(Generic[E]):
             return None
         command = self._enter(place, HEDGE, now)
         assert isinstance(command, Try), command
-        self._other = number, present
+        self._other = first
         return command
 
-    def woke(self, now: float) -> Try[E] | Queue | Answer:
+    def woke(self, now: float) -> Try[E] | Wait | Queue | Answer:
         """A Wait is over; the endpoint may have left rotation meanwhile."""
         assert self.state is WAITING, self.state
         now = max(now, self._until)  # a timer may fire a hair early, and find cooling what asked for no more
+        why = None if self._failure is None else self._failure.code
         picked = self._chooser.pick(self.rank, self._late, now)
         if not isinstance(picked, Skipped):
-            return self._try(picked, self._last().code, None, now)
+            return self._try(picked, why, None, now)
         # The timer that brings an endpoint back when its Retry-After is over may be a tick behind ours.
         due = self._chooser.due_first(self.rank, self._late, now) if is_due(picked, now) else None
-        return self._go_on(now) if due is None else self._try(due, self._last().code, None, now)
+        if due is not None:
+            return self._try(due, why, None, now)
+        return self._begin_at(0, picked, now) if self._failure is None else self._go_on(now)
 
-    def in_turn(self, now: float) -> Try[E] | Queue | Answer | None:
+    def in_turn(self, now: float) -> Try[E] | Wait | Queue | Answer | None:
         """It is the request's turn in the waiting line. None: there is still no place."""
         assert self.state is WAITING, self.state
         picked = self._chooser.pick_in_turn(self.rank, self._late, now)
@@ -224,7 +233,7 @@ class Plan(Generic[E]):
             return self._try(picked, *self._in_line, now)
         return None if picked.reason == "overloaded" else self._leave_line(picked, now)
 
-    def waited_enough(self, now: float) -> Try[E] | Queue | Answer:
+    def waited_enough(self, now: float) -> Try[E] | Wait | Queue | Answer:
         """Nothing came free while the request stood in the waiting line."""
         assert self.state is WAITING, self.state
         return self._leave_line(Skipped("overloaded", now), now)
@@ -287,8 +296,9 @@ class Plan(Generic[E]):
 
     def _with_other_key(self, failure: Failure, now: float) -> Try[E] | Answer | None:
         """A retry at once, when it was the key that was refused and the service has another one that is not."""
-        refused = failure.kind is FailureKind.AUTH or failure.status == 429
-        if not refused or not self._chooser.has_other_keys(self.rank) or not self._may_retry():
+        if not _key_is_refused(failure) or not self._chooser.has_other_keys(self.rank):
+            return None
+        if not self._may_retry():
             return None
         picked = self._chooser.pick(self.rank, self._late, now)
         if isinstance(picked, Skipped) or not self._spend():
@@ -313,38 +323,47 @@ class Plan(Generic[E]):
 
     # Two attempts at a time
 
-    def _alone_without(self, number: int | None, *, late: bool) -> None:
-        """One of the two is gone; the other is the present one."""
-        assert self._other is not None
-        other_number, other = self._other
-        gone = self._present()
-        if number == other_number:
-            gone = other
+    def _alone_without(self, number: int | None, failure: Failure) -> None:
+        """One of the two is gone. The other is the present one, and the request stands where that one does."""
+        first, gone = self._other, self._present()
+        assert first is not None
+        if number == first.number:
+            gone = first.endpoint
         else:
-            self._endpoint = other
-        self._other = None
+            if not self._may_ask_again(failure):
+                self._late |= {gone.key}
+            self._lost = self.rank
+            self._endpoint, self.rank, self._tried = first.endpoint, first.rank, first.tried
+            self._retries, self._pushback = first.retries, first.pushback
+        self._failure, self._other = failure, None
         self._tried |= {gone.key}
-        if late:
+        if failure.kind is FailureKind.FIRST_PACKET_TIMEOUT:
             self._late |= {gone.key}
         self._spending().return_hedge()
 
+    def _may_ask_again(self, failure: Failure) -> bool:
+        """Whether what failed so in the present service may be asked once more."""
+        return self.route.retries_per_service > 0 and (
+            may_retry_same(failure) or (_key_is_refused(failure) and self._chooser.has_other_keys(self.rank))
+        )
+
     # On to another service
 
-    def _go_on(self, now: float) -> Try[E] | Queue | Answer:
+    def _go_on(self, now: float) -> Try[E] | Wait | Queue | Answer:
         failure = self._last()
         if not self._used_up() and self._falls_back(failure):
             chooser, start = self._chooser, self.rank + 1
-            place = next_place(chooser, start, self.route.fallback_on, now)
-            place = place or returning_place(chooser, start, now)
+            place = next_place(chooser, start, self.route.fallback_on, now, self._late)
+            place = place or returning_place(chooser, start, now, self._late)
             if place is not None:
                 return self._enter(place, failure.code, now)
         return self._answer(failure)
 
-    def _better(self, now: float) -> Try[E] | Queue | Answer | None:
+    def _better(self, now: float) -> Try[E] | Wait | Queue | Answer | None:
         """What promises more than waiting for a late first packet: somebody in rotation, not yet tried."""
         if LATE.kind not in self.route.fallback_on or self._used_up():
             return None
-        command: Try[E] | Queue | Answer | None = self._sibling(LATE, now)
+        command: Try[E] | Wait | Queue | Answer | None = self._sibling(LATE, now)
         if command is None:
             place = self._place_beyond(now)
             if place is None:
@@ -357,10 +376,10 @@ class Plan(Generic[E]):
         """A further service with somebody to pick at once, for a request that can go on waiting where it is."""
         if LATE.kind not in self.route.fallback_on:
             return None
-        place = next_place(self._chooser, self.rank + 1, self.route.fallback_on, now)
+        place = next_place(self._chooser, self.rank + 1, self.route.fallback_on, now, self._late)
         return None if place is None or isinstance(place[1], Skipped) else place
 
-    def _enter(self, place: Place[E], reason: str, now: float) -> Try[E] | Queue | Answer:
+    def _enter(self, place: Place[E], reason: str, now: float) -> Try[E] | Wait | Queue | Answer:
         rank, found = place
         endpoint: E | None = None
         queued: float | None = None
@@ -368,15 +387,16 @@ class Plan(Generic[E]):
             endpoint = found
         else:
             queued = self._chooser.may_wait(rank) if found.reason == "overloaded" else None
-            endpoint = self._chooser.due_first(rank, NOBODY, now)
+            endpoint = self._chooser.due_first(rank, self._late, now)
             if endpoint is None and queued is None:
-                return self._answer(self._failure or nobody([found], now))
+                return self._nobody([found], now)
         why = left = None
         if rank != self.rank:
             why, left = reason, self._chooser.service_name(self.rank)
             if self._credit is not None:
                 self._credit.return_retry()
-            self.rank, self._tried, self._retries, self._pushback = rank, NOBODY, 0, False
+            self.rank, self._tried, self._pushback = rank, NOBODY, False
+            self._retries = int(rank == self._lost)
         elif reason == HEDGE:
             why = reason
         if queued is not None:
@@ -390,19 +410,34 @@ class Plan(Generic[E]):
         ends = (now + length, self._share(now), self._time.end)
         return Queue(self.rank, min(end for end in ends if end is not None))
 
-    def _leave_line(self, why: Skipped, now: float) -> Try[E] | Queue | Answer:
-        return self._begin_at(self.rank + 1, why, now) if self._failure is None else self._go_on(now)
+    def _leave_line(self, why: Skipped, now: float) -> Try[E] | Wait | Queue | Answer:
+        if may_pass_over(why, self.route.fallback_on):
+            return self._begin_at(self.rank + 1, why, now) if self._failure is None else self._go_on(now)
+        endpoint = self._chooser.due_first(self.rank, self._late, now)
+        return self._nobody([why], now) if endpoint is None else self._try(endpoint, *self._in_line, now)
 
-    def _begin_at(self, start: int, first: Skipped, now: float) -> Try[E] | Queue | Answer:
+    def _begin_at(self, start: int, first: Skipped, now: float) -> Try[E] | Wait | Queue | Answer:
         """Nobody has been asked yet, and `first` is why the primary is not."""
         self.rank = 0
         place = next_place(self._chooser, start, self.route.fallback_on, now)
         place = place or self._chooser.last_resort(now)
-        return self._answer(self._nobody(now)) if place is None else self._enter(place, first.reason, now)
-
-    def _nobody(self, now: float) -> Failure:
+        if place is not None:
+            return self._enter(place, first.reason, now)
         picked = [self._chooser.pick(rank, NOBODY, now) for rank in range(self._chooser.count)]
-        return nobody([one for one in picked if isinstance(one, Skipped)], now)
+        return self._nobody([one for one in picked if isinstance(one, Skipped)], now)
+
+    def _nobody(self, skipped: Sequence[Skipped], now: float) -> Wait | Answer:
+        """Nobody can be asked. Where all want rest, and for no longer than others wait for it here: wait as well."""
+        if self._failure is not None:
+            return self._answer(self._failure)
+        failure, limit = nobody(skipped, now), self.route.wait_for_retry_after
+        if failure.retry_after is None or failure.retry_after > limit or self._pushback:
+            return self._answer(failure)
+        until = now + pushback(failure.retry_after, limit, self._rng)
+        if limit <= 0.0 or not self._time.allows(until):
+            return self._answer(failure)
+        self._pushback = True
+        return self._wait(until)
 
     def _falls_back(self, failure: Failure) -> bool:
         if (

@@ -7,6 +7,7 @@ Out:     whether the service may be passed over, whether it is about to return, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from sidecar.failure import Failure, FailureKind
 from sidecar.terms import Skipped
@@ -14,7 +15,7 @@ from sidecar.terms import Skipped
 # Any of these words lets a service be passed over that has nobody to pick.
 _WORDS = {
     "cooling": frozenset(("429", "overloaded", "unhealthy")),
-    "rate_limited": frozenset(("429", "overloaded")),
+    "rate_limited": frozenset(("429", "overloaded", "unhealthy")),
     "unhealthy": frozenset(("unhealthy",)),
     "overloaded": frozenset(("overloaded",)),
     "no_endpoint": frozenset(("unhealthy", "connect_failure")),
@@ -45,5 +46,6 @@ def nobody(skipped: Sequence[Skipped], now: float) -> Failure:
     if not reasons <= {"cooling", "rate_limited"}:
         return Failure(_KINDS[first], detail=f"nobody to pick: {first}")
     reason = first if len(reasons) == 1 else "cooling"
-    wait = max(0.0, min(one.due_back for one in skipped) - now)
+    soonest = min(one.due_back for one in skipped)
+    wait = max(0.0, soonest - now) if isfinite(soonest) else None
     return Failure(_KINDS[reason], retry_after=wait, detail=f"nobody to pick: {reason}")

@@ -82,7 +82,11 @@ class Seen:
         return None  # not told
 
     def cooling(self, now: float) -> bool:
-        return self.told.state == pb.ENDPOINT_STATE_COOLING
+        return self.told.state == pb.ENDPOINT_STATE_COOLING and self._until > now
+
+    @property
+    def rate_limited(self) -> bool:
+        return False  # not told
 
     def overloaded(self, now: float) -> bool:
         return self.told.state in IN_ROTATION and not self.available(now)

@@ -41,7 +41,7 @@ MESSAGES = {
     FailureKind.EMPTY_STREAM: "The LLM service ended its stream without an answer",
     FailureKind.TRUNCATED_STREAM: "The LLM service ended its stream before the answer was complete",
     FailureKind.ANSWER_TOO_LARGE: "The answer is longer than the route may hold back (commit: complete)",
-    FailureKind.OVERLOADED: "Every LLM service of this route is at its limit",
+    FailureKind.OVERLOADED: "Every LLM service of this route is at its limit or to be left alone for a time",
     FailureKind.RATE_LIMITED: "Every LLM service of this route has reached its rate limit",
     FailureKind.UNHEALTHY: "No LLM service of this route is available",
     FailureKind.DEADLINE_EXCEEDED: "No LLM service answered before the deadline of the request",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sidecar.exchange.clocks import Waiter
     from sidecar.exchange.exchange import Exchange
     from sidecar.exchange.gate import Verdict
-    from sidecar.exchange.keys import Key
+    from sidecar.exchange.keys import Field, Key
     from sidecar.exchange.lane import Leg
     from sidecar.exchange.timers import DeadlineQueue
     from sidecar.health.ledger import EndpointHealth
@@ -65,6 +65,7 @@ class Attempt:
         "_phase",
         "_relay",
         "_request",
+        "_sent",
         "_silence",
         "_soft",
         "endpoint",
@@ -81,9 +82,12 @@ class Attempt:
         endpoint: EndpointHealth,
         record: AttemptRecord,
         key: Key | None,
+        sent: Field | None,
     ) -> None:
+        """`sent`: what the key is, or was when it was sent."""
         self._exchange = exchange
         self._key = key
+        self._sent = sent
         self.service = leg.service
         self.endpoint = endpoint
         self.record = record
@@ -435,7 +439,18 @@ class Attempt:
         record.ended_at = now
         record.failure = failure
         excused = (failure is not None or record.late) and self._is_excused
-        judge(exchange.shared, self.endpoint, record, self._era, now, key=self._key, excused=excused)
+        about_app = failure is not None and failure.status == 429 and exchange.app_has_key(service)
+        judge(
+            exchange.shared,
+            self.endpoint,
+            record,
+            self._era,
+            now,
+            key=self._key,
+            sent=self._sent,
+            excused=excused,
+            about_app=about_app,
+        )
         if service.picker.waiting:
             service.line.place_given_back()
         if self.taken is not None and not was_committed and (failure is not None or record.dropped):

@@ -18,7 +18,7 @@ from sidecar.exchange import reply
 from sidecar.exchange.attempt import Attempt
 from sidecar.exchange.guard import guarded
 from sidecar.exchange.relay import Relay, StreamRelay
-from sidecar.exchange.runtime import BYTES_PER_TOKEN, no_header, no_uid
+from sidecar.exchange.runtime import APP_CREDENTIALS, BYTES_PER_TOKEN, no_header, no_uid
 from sidecar.failure import Failure, FailureKind
 from sidecar.policy.snapshot import HashOn
 from sidecar.quota.quota import Taken, Who
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sidecar.exchange.lane import Lane
     from sidecar.exchange.line import Line
     from sidecar.exchange.reply import App
-    from sidecar.exchange.runtime import RouteRuntime, Shared
+    from sidecar.exchange.runtime import RouteRuntime, ServiceRuntime, Shared
     from sidecar.health.ledger import EndpointHealth
     from sidecar.wire.heads import RequestHead
 
@@ -169,6 +169,10 @@ class Exchange:
             self._attempt.resume()
 
     # -- what attempts ask and tell -----------------------------------------------------------------------------
+
+    def app_has_key(self, service: ServiceRuntime) -> bool:
+        """Whether the service sees a key of the app's own, so that what it says of keys is about this app alone."""
+        return not service.own_credential and any(self.head.get(name) for name in APP_CREDENTIALS)
 
     def arm_deadline(self, passed: Callable[[], None]) -> asyncio.TimerHandle | None:
         """The route's deadline for an answer that has begun."""
@@ -323,10 +327,11 @@ class Exchange:
         if record.tracestate:
             trace += b"tracestate: %b\r\n" % record.tracestate.encode()
         secret = service.keys.next(now) if service.own_credential else None
+        sent = None if secret is None else secret.field()
         length = len(body) if body or lane.counts_empty else None
-        head = upstream_request(leg.front(self.head, secret), trace, length)
+        head = upstream_request(leg.front(self.head, secret, sent), trace, length)
         record.attempts.append(tried)
-        self._attempt = attempt = Attempt(self, leg, endpoint, tried, secret)
+        self._attempt = attempt = Attempt(self, leg, endpoint, tried, secret, sent)
         if service.quota is not None:
             who = Who(lane.model, no_header, no_uid)
             attempt.taken = service.quota.take(who, record.body_bytes // BYTES_PER_TOKEN, now)

@@ -13,7 +13,7 @@ from sidecar.failure import FailureKind, Verdict, verdict
 from sidecar.health.scopes import blame_of
 
 if TYPE_CHECKING:
-    from sidecar.exchange.keys import Key
+    from sidecar.exchange.keys import Field, Key
     from sidecar.exchange.runtime import Shared
     from sidecar.health.ledger import EndpointHealth
     from sidecar.record import AttemptRecord
@@ -29,9 +29,12 @@ def judge(
     now: float,
     *,
     key: Key | None,
+    sent: Field | None,
     excused: bool,
+    about_app: bool,
 ) -> None:
-    """`key`: of the sidecar's, that was sent. `excused`: lateness is no sign of illness, so long is the prompt."""
+    """`key`: of the sidecar's, `sent` as such. `excused`: lateness is no sign of illness, so long is the prompt.
+    `about_app`: the failure says something about the app's own key and nothing to others."""
     failure = record.failure
     ledger, service = shared.ledger, record.service
     if failure is None and not record.late and not record.dropped:
@@ -45,6 +48,9 @@ def judge(
         blame = blame_of(failure, service, None if key is None else key.name, record.model)
     elif not record.dropped and (scopes := ledger.scopes(service)):
         scopes.succeeded(None if key is None else key.name)
+    asked = None
+    if failure is not None and failure.kind is FailureKind.STATUS and blame is None and not about_app:
+        asked = failure.retry_after
     cut = failure is not None and failure.kind is FailureKind.FIRST_PACKET_TIMEOUT
     if cut:
         record.late = True
@@ -56,17 +62,18 @@ def judge(
     )
     events = ledger.finished(
         endpoint,
-        said if blame is None else Verdict.IGNORABLE,
+        Verdict.IGNORABLE if blame is not None or about_app else said,
         now,
-        failure.retry_after if failure is not None and blame is None else None,
+        asked,
         era,
         began=record.started_at,
         # An LLM server that does not cancel goes on with what a hedge has lost or an app has left, too.
         cut=cut or (record.dropped and record.first_packet_at is None),
     )
-    if blame is not None:
+    if blame is not None and (key is None or blame.scope != key.scope):
         events += ledger.blame(service, blame, now)
-        if key is not None and blame.scope == key.scope:
-            key.blamed = key.value()
+    elif blame is not None and key is not None and key.field() == sent:  # else its new value has done nothing
+        key.blamed = sent
+        events += ledger.blame(service, blame, now)
     if events:
         shared.health_events(events)

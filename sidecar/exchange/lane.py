@@ -21,7 +21,7 @@ from sidecar.wire.rewrite import upstream_front, wants_length
 from sidecar.wire.stainless import patience
 
 if TYPE_CHECKING:
-    from sidecar.exchange.keys import Key
+    from sidecar.exchange.keys import Field, Key
     from sidecar.exchange.runtime import RouteRuntime, Runtime, ServiceRuntime
     from sidecar.health.ledger import EndpointHealth
     from sidecar.wire.dialect import Shape
@@ -55,11 +55,10 @@ class Leg:
         self.model = model if other is None else other
         self.written_model = None if other is None else json.dumps(other).encode()
         self._target = upstream_target(route.route, service.service, head.path, head.query)
-        self._fronts: dict[Key | None, tuple[tuple[str, str] | None, bytes]] = {}
+        self._fronts: dict[Key | None, tuple[Field | None, bytes]] = {}
 
-    def front(self, head: RequestHead, key: Key | None) -> bytes:
+    def front(self, head: RequestHead, key: Key | None, credential: Field | None) -> bytes:
         """The head of an attempt but for trace and length. A key may have a new value each time."""
-        credential = None if key is None else key.field()
         known = self._fronts.get(key)
         if known is not None and known[0] == credential:
             return known[1]

@@ -87,7 +87,6 @@ class ServiceRuntime:
         "_remove",
         "_server_name",
         "_set_fields",
-        "_told",
         "authority",
         "identity",
         "is_warned",
@@ -112,8 +111,7 @@ class ServiceRuntime:
         self.total: DeadlineQueue[Waiter] = clocks.total.of(timeouts.total)
         self.is_warned = timeouts.first_packet_soft is not None
         self.authority = service.url.authority.encode()
-        self.keys = Keys(service, shared.ledger)
-        self._told = shared.health_events
+        self.keys = Keys(service, shared.ledger, shared.health_events)
         self.own_credential = bool(service.credentials)
         removed = {name.encode() for name in service.remove_headers}
         self._remove = frozenset(removed | APP_CREDENTIALS if self.own_credential else removed)
@@ -156,7 +154,7 @@ class ServiceRuntime:
 
     def credential(self) -> tuple[str, str] | None:
         """The header field that the service wants, by name and value, for a probe."""
-        key = self.keys.next(monotonic())
+        key = self.keys.present(monotonic())
         return None if key is None else key.field()
 
     def closed(self, model: str | None, now: float) -> Skipped | None:
@@ -169,8 +167,7 @@ class ServiceRuntime:
             return None
         sent = self.service.model_for(model) or model
         cooling = scopes.closed(name, sent, now)
-        if cooling is not None and scopes.all_keys(now) is not None and (events := self.keys.renew(now)):
-            self._told(events)
+        if cooling is not None and scopes.all_keys(now) is not None and self.keys.renew(now):
             cooling = scopes.closed(name, sent, now)
         return None if cooling is None else cooling.skipped()
 
@@ -200,6 +197,7 @@ class ServiceRuntime:
             self.tls = old.tls
         else:
             old.close()
+        self.keys.take_over(old.keys)
         if old.quota is not None and self.quota is not None:
             self.quota.take_over(old.quota)
 

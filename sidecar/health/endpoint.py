@@ -59,6 +59,7 @@ class Absence(Frozen):
     reason: str
     until: float | None  # None: until it is restored by hand
     enforced: bool
+    rate_limited: bool = False  # it was a 429 that asked for it
 
     def is_over(self, now: float) -> bool:
         return self.until is not None and self.until <= now
@@ -141,8 +142,19 @@ class EndpointHealth:
         return self.state is State.PROBATION and self.has_free_slot
 
     def cooling(self, now: float) -> bool:
-        """Whether nothing but its own wish keeps it out, and still does."""
-        return self.state is State.COOLING and self.ejection is None and self.due_back(now) > now
+        """Whether it has asked to be left alone until later than now; failing probes do not matter here"""
+        wish = self.cooled
+        return (
+            self.state is State.COOLING
+            and self.ejection is None
+            and wish is not None
+            and not wish.is_over(now)
+        )
+
+    @property
+    def rate_limited(self) -> bool:
+        """Whether it was with a 429 that it asked to be left alone."""
+        return self.cooled is not None and self.cooled.rate_limited
 
     def overloaded(self, now: float) -> bool:
         """Whether nothing but its limit speaks against one more attempt now."""

@@ -7,6 +7,7 @@ Rule:    a service is available while one endpoint is in rotation; a probation p
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from random import Random
 
 from sidecar.health.endpoint import IN_ROTATION, EndpointHealth, Traffic
@@ -21,7 +22,7 @@ from sidecar.health.limit import Limit
 from sidecar.health.outlier import may_eject
 from sidecar.health.pace import Pace
 from sidecar.health.scopes import Blame, Scope, Scopes
-from sidecar.policy.snapshot import PassiveHealth, Service
+from sidecar.policy.snapshot import Credential, PassiveHealth, Service
 from sidecar.terms import EndpointKey
 
 
@@ -54,22 +55,29 @@ class Group:
         if cooling is None:
             return []
         kind, name = blame.scope
-        return [ScopeCooled(self.service.name, kind, name, *cooling)]
+        cooled = ScopeCooled(self.service.name, kind, name, *cooling)
+        return [*self._returned(self.scopes.make_room()), cooled]
 
     def end_cooling(self, now: float) -> list[HealthEvent]:
-        return [ScopeReturned(self.service.name, *scope) for scope in self.scopes.over(now)]
+        return self._returned(self.scopes.over(now))
 
-    def adopt_keys(self, was: Service) -> list[HealthEvent]:
-        """Under the present policy: what was said about keys that are gone or changed says nothing any more."""
-        kept = set(self.service.credentials) & set(was.credentials)
-        names = zip(self.service.credentials, _keys_of(self.service), strict=True)
-        same = frozenset(scope for credential, scope in names if credential in kept)
-        gone = self.scopes.adopt(_keys_of(self.service), same)
-        return [ScopeReturned(self.service.name, *scope) for scope in gone]
+    def adopt_scopes(self, was: Service) -> list[HealthEvent]:
+        """Under the present policy: what was said about keys that are gone or changed says nothing any more, and where
+        enforcement or the vendor is another nothing does."""
+        kept = set(_names(self.service)) & set(_names(was))
+        same = frozenset(scope for _, scope in kept)
+        events = self._returned(self.scopes.adopt(_keys_of(self.service), same))
+        enforces, enforced = self.service.passive_health.enforce, was.passive_health.enforce
+        if enforces is not enforced or _origin(self.service) != _origin(was):
+            events += self.drop_cooling()
+        return events
 
     def drop_cooling(self) -> list[HealthEvent]:
         """What was said of scopes so far does not count any more."""
-        return [ScopeReturned(self.service.name, *scope) for scope in self.scopes.forget_all()]
+        return self._returned(self.scopes.forget_all())
+
+    def _returned(self, scopes: Sequence[Scope]) -> list[HealthEvent]:
+        return [ScopeReturned(self.service.name, *scope) for scope in scopes]
 
     def has_room(self, endpoint: EndpointHealth) -> bool:
         """Whether the share limit lets this one leave too."""
@@ -124,3 +132,13 @@ class Group:
 
 def _keys_of(service: Service) -> tuple[Scope, ...]:
     return tuple(Scope("credential", name) for name in service.credential_names())
+
+
+def _names(service: Service) -> Iterable[tuple[Credential, Scope]]:
+    """A literal is named by its place, so a name alone does not say which key it is."""
+    return zip(service.credentials, _keys_of(service), strict=True)
+
+
+def _origin(service: Service) -> tuple[str, str, int]:
+    """Whom the url names."""
+    return service.url.scheme, service.url.host, service.url.port

@@ -74,14 +74,15 @@ class Ledger:
         """Goes on under a new policy. A service without written endpoints waits for set_endpoints."""
         events: list[HealthEvent] = []
         for name in [name for name in self._groups if name not in services]:
-            for endpoint in self._groups.pop(name).listed:
-                events.append(self._remove(endpoint, now))
+            group = self._groups.pop(name)
+            events += group.drop_cooling()
+            events += [self._remove(endpoint, now) for endpoint in group.listed]
         for name, service in services.items():
-            group = self._groups.get(name)
-            if group is None:
+            present = self._groups.get(name)
+            if present is None:
                 self._groups[name] = Group(service)
             else:
-                events += self._adopt(group, service, now)
+                events += self._adopt(present, service, now)
             if service.endpoints:
                 events += self.set_endpoints(name, [str(address) for address in service.endpoints], now)
         self._deadline_is_stale = True
@@ -157,8 +158,8 @@ class Ledger:
         if endpoint.limit is not None:
             if cut:
                 endpoint.limit.gave_up(now)
-            elif began is not None and verdict is SUCCESS:
-                endpoint.limit.lasted(now - began)
+            elif began is not None:
+                endpoint.limit.ended(began, endpoint.in_flight + 1, now, well=verdict is SUCCESS)
         events: list[HealthEvent] = []
         if endpoint.state is REMOVED:
             return events
@@ -170,7 +171,8 @@ class Ledger:
                 if rule is not None and self._group_of(endpoint).has_room(endpoint):
                     events.append(self._eject(endpoint, rule, now))
         if retry_after is not None and retry_after > 0:
-            events += self._cool(endpoint, retry_after, now)
+            # A wish beside a failure came with a 503; a 429 that names a time is none.
+            events += self._cool(endpoint, retry_after, now, rate_limited=verdict is Verdict.IGNORABLE)
         return self._told(self._group_of(endpoint), events, now) if events else events
 
     def blame(self, service: str, blame: Blame, now: float) -> list[HealthEvent]:
@@ -237,9 +239,9 @@ class Ledger:
         )
 
     def restore(self, key: EndpointKey, now: float) -> list[HealthEvent]:
-        """An operator puts an endpoint back, as if it were new."""
+        """An operator puts an endpoint back, as if it were new; keys, models and the service must not keep it out."""
         endpoint = self._by_key[key]
-        events: list[HealthEvent] = []
+        events = self._group_of(endpoint).drop_cooling()
         if endpoint.probe.reset():
             events.append(ProbeChanged(key, True, "manual"))
         if endpoint.state in (State.EJECTED, State.COOLING) or endpoint.on_probation:
@@ -313,13 +315,15 @@ class Ledger:
         endpoint.eject(Absence(reason, until, enforced), now)
         return _ejected(endpoint, reason, k, until, enforced=enforced, now=now)
 
-    def _cool(self, endpoint: EndpointHealth, retry_after: float, now: float) -> Iterable[HealthEvent]:
+    def _cool(
+        self, endpoint: EndpointHealth, retry_after: float, now: float, *, rate_limited: bool
+    ) -> Iterable[HealthEvent]:
         policy = endpoint.passive.policy
         until = now + min(retry_after, policy.max_ejection_time)
         present = endpoint.cooled
         if present is not None and present.until is not None and until < present.until + LEAST_EXTENSION:
             return []
-        endpoint.cooled = Absence("retry_after", until, policy.enforce)
+        endpoint.cooled = Absence("retry_after", until, policy.enforce, rate_limited)
         endpoint.settle(now)
         k = endpoint.passive.multiplier(now)
         return [_ejected(endpoint, "retry_after", k, until, enforced=policy.enforce, now=now)]
@@ -365,9 +369,7 @@ class Ledger:
     def _adopt(self, group: Group, service: Service, now: float) -> list[HealthEvent]:
         elsewhere = group.resolves_elsewhere(service)
         was, group.service = group.service, service
-        events: list[HealthEvent] = group.adopt_keys(was)
-        if was.passive_health.enforce != service.passive_health.enforce:
-            events += group.drop_cooling()
+        events: list[HealthEvent] = group.adopt_scopes(was)
         for endpoint in group.listed:
             endpoint.passive.adopt(service.passive_health, now)
             endpoint.limit = group.limit_for(endpoint.limit, self._rng)

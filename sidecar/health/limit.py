@@ -19,13 +19,13 @@ Rules:   - Growth. What has been proven may be doubled: an on-time first packet 
            many as the limit would let through anyway (Little's law), at m = 2 a third of them. An on-time
            packet takes RELIEF off. So each sidecar settles where RELIEF / (1 + RELIEF) of its attempts are
            late, which finds the free slots of a shared server without a word between them.
-         - Probing. From PROBING on, the next attempt also waits for the first packet of the one before it, for
-           a timeout at most: after an outage one probe at a time, then a ramp as fast as the answers come.
+         - Probing. From PROBING on, the next attempt also waits for the first packet or the end of the one before
+           it, for a timeout at most: after an outage one probe at a time, then a ramp as fast as the answers come.
          - Ghosts. A server that goes on computing for a caller that has hung up is as full as before: what was
            given up goes on counting for as long as a good attempt usually lasts. `cancels` says there are none.
          - Queue. While the server itself says that requests stand in its queue, nothing is sent: the first one would
            be late. A queue that is empty proves nothing, for all who read it come at once; the rules above go on.
-Limits:  attempts without a stream take a place but say nothing: their first packet is the whole answer.
+Limits:  attempts without a stream take a place but say little: their first packet is the whole answer.
          Whether a server cancels cannot be seen from here: after the hang-up nothing comes back either way.
          So it is taken to compute on until the policy says otherwise; being wrong costs a few per cent of
          a cancelling server, and the other error can kill one that does not.
@@ -51,6 +51,10 @@ EARNED = 0.5
 
 # Before anything is proven: more than a quiet pod ever has in flight, less than a small GPU dies of.
 START = 16.0
+
+# From 16 to 100 in sixteen rounds of answers: soon enough for a batch job, and slow enough for a small GPU in a surge,
+# whose rounds take longer the more it has.
+UNSEEN = 0.125
 
 RELIEF = 0.6
 PROBING = 2.0
@@ -176,9 +180,16 @@ class Limit:
         if not self.cancels:
             self._ghosts.append(now + self._usual)
 
-    def lasted(self, length: float) -> None:
-        """An attempt ended well after so long."""
-        self._usual += NEWS * (length - self._usual)
+    def ended(self, began: float, in_flight: int, now: float, *, well: bool) -> None:
+        """An attempt was not given up; it still counts in `in_flight`."""
+        if (
+            began >= self._probe_from
+        ):  # nothing more is to be waited for, be it that it never had a first packet
+            self._probe_from = -inf
+        if well:
+            self._usual += NEWS * (now - began - self._usual)
+            if self._old is inf and 2.0 * in_flight > self._most:
+                self._most += UNSEEN
 
     def waiting(self, waiting: int, now: float) -> None:
         """The server itself says how many requests stand in its queue."""

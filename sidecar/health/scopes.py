@@ -92,14 +92,14 @@ class Scopes:
         """None: it is cooling, or would be, for about as long already."""
         scope = blame.scope
         strikes = self._strikes.get(scope, 0)
-        length = blame.asked or min(blame.first * 2.0**strikes, blame.longest)
         present = self._cooling.get(scope)
+        if present is not None and present.until > now:  # requests that failed together are one strike
+            strikes = max(0, strikes - 1)
+        length = blame.asked or min(blame.first * 2.0**strikes, blame.longest)
         cooling = Cooling(blame.reason, now + min(length, longest), enforced)
         if present is not None and cooling.until < present.until + LEAST_EXTENSION:
             return None
-        if scope.kind == "model":
-            self._make_room()
-        elif present is None:  # requests that failed together are one strike
+        if scope.kind != "model":
             self._strikes[scope] = min(strikes + 1, 10)
         self._cooling[scope] = cooling
         return cooling
@@ -150,7 +150,7 @@ class Scopes:
         return [scope for scope, cooling in ended if cooling.enforced]
 
     def adopt(self, keys: tuple[Scope, ...], same: frozenset[Scope]) -> list[Scope]:
-        """Another policy has these keys, some the same as before; returns what was cooling and is not any more."""
+        """Another policy has these keys, `same` as before under the same name; returns what cools no more by that."""
         self.keys = keys
         gone = [s for s in {*self._cooling, *self._strikes} if s.kind == "credential" and s not in same]
         return sorted(scope for scope in gone if self.forget(scope))
@@ -161,7 +161,10 @@ class Scopes:
     def deadline(self) -> float | None:
         return min((cooling.until for cooling in self._cooling.values()), default=None)
 
-    def _make_room(self) -> None:
+    def make_room(self) -> list[Scope]:
+        """Of too many models the one that is back first is forgotten; returned if it was left alone."""
         models = [scope for scope in self._cooling if scope.kind == "model"]
-        if len(models) >= MOST:
-            del self._cooling[min(models, key=lambda scope: self._cooling[scope].until)]
+        if len(models) <= MOST:
+            return []
+        first = min(models, key=lambda scope: self._cooling[scope].until)
+        return [first] if self.forget(first) else []

@@ -30,6 +30,16 @@ JITTER = 0.1
 Send = Callable[[Service, Address], Awaitable[int]]
 
 
+def first_pause(interval: float, rng: Random) -> float:
+    """Before the first probe of a schedule, seconds."""
+    return interval * rng.random()
+
+
+def pause(interval: float, rng: Random) -> float:
+    """From the start of one probe to that of the next."""
+    return interval * rng.uniform(1.0 - JITTER, 1.0 + JITTER)
+
+
 class Prober:
     """A task an endpoint, from its listing to its removal."""
 
@@ -79,7 +89,7 @@ class Prober:
     async def _schedule(self, key: EndpointKey) -> None:
         address = parse_address(key.address)
         check = self._active_health(key.service)
-        delay = check.interval * self._rng.random() if check is not None else 0.0
+        delay = first_pause(check.interval, self._rng) if check is not None else 0.0
         while True:
             await asyncio.sleep(delay)
             check = self._active_health(key.service)
@@ -91,8 +101,7 @@ class Prober:
                 events = self._ledger.probed(key, passed, reason, self._loop.time())
                 if events:
                     self._emit(events)
-            due = began + check.interval * self._rng.uniform(1.0 - JITTER, 1.0 + JITTER)
-            delay = max(0.0, due - self._loop.time())
+            delay = max(0.0, began + pause(check.interval, self._rng) - self._loop.time())
 
     async def _probe(self, service: Service, check: ActiveHealth, address: Address) -> tuple[bool, str]:
         try:

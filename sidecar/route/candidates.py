@@ -102,8 +102,9 @@ class ServicePicker(Generic[E]):
         if any(e.available(now) or e.overloaded(now) for e in allowed):  # so the service is full, or they are
             return Skipped("overloaded", now)
         due_back = min((e.due_back(now) for e in allowed), default=inf)
-        cooling = all(e.cooling(now) for e in endpoints)
-        return Skipped("cooling" if cooling else "unhealthy", due_back)
+        if not all(e.cooling(now) for e in endpoints):
+            return Skipped("unhealthy", due_back)
+        return Skipped("rate_limited" if all(e.rate_limited for e in endpoints) else "cooling", due_back)
 
 
 class Candidates(Generic[E]):

@@ -42,6 +42,10 @@ class Endpoint(Protocol):
     def cooling(self, now: float) -> bool:
         """Whether it has asked to be left alone until it is due back."""
 
+    @property
+    def rate_limited(self) -> bool:
+        """Whether that was with a 429."""
+
     def overloaded(self, now: float) -> bool:
         """Whether only its own limit keeps it from being picked now."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.attempt.script import Script, begin, changed, committed, failed, late, late_one, slow, tell
+from tests.attempt.script import Script, begin, changed, committed, failed, late, late_one, slow, tell, woke
 
 
 def test_a_slow_attempt_gets_a_second_one_beside_it_in_the_same_service() -> None:
@@ -81,6 +81,69 @@ def test_a_hedge_that_fails_leaves_the_first_attempt_alone() -> None:
         .at(0.1, slow).expect("try 2 own/a for hedge")
         .at(0.15, failed("503", 2)).expect()
         .at(0.2, late).expect("try 3 vendor/v for first_packet_timeout after own")
+        .over()
+    )  # fmt: skip
+
+
+def test_a_hedge_that_failed_elsewhere_leaves_the_first_where_it_was() -> None:
+    """The fallback was asked too early, not in vain: a 503 is worth one more try, and the first hangs for good."""
+    (
+        Script(own="a", vendor="v").hedging()
+        .at(0.0, begin).expect("try 1 own/a")
+        .at(0.1, slow).expect("try 2 vendor/v for hedge after own")
+        .at(0.15, failed("503", 2)).expect()
+        .at(0.2, late).expect("try 3 vendor/v for first_packet_timeout after own")
+        .at(0.3, failed("503")).expect("answer 503")
+        .over()
+    )  # fmt: skip
+
+
+def test_what_made_a_hedge_fail_for_good_is_not_asked_for_again() -> None:
+    """An error inside a stream would come again; a further service may do better."""
+    (
+        Script(own="a", vendor="v", other="o").hedging()
+        .at(0.0, begin).expect("try 1 own/a")
+        .at(0.1, slow).expect("try 2 vendor/v for hedge after own")
+        .at(0.15, failed("in_stream_error", 2)).expect()
+        .at(0.2, late).expect("try 3 other/o for first_packet_timeout after own")
+        .over()
+    )  # fmt: skip
+
+
+def test_after_a_failed_hedge_the_first_keeps_the_retries_of_its_service() -> None:
+    """They are counted by service, and it never left its own."""
+    (
+        Script(own="a", vendor="v").hedging()
+        .at(0.0, begin).expect("try 1 own/a")
+        .at(0.1, slow).expect("try 2 vendor/v for hedge after own")
+        .at(0.15, failed("503", 2)).expect()
+        .at(0.2, failed("reset")).expect("wait until 0.23")
+        .at(0.23, woke).expect("try 3 own/a for reset")
+        .over()
+    )  # fmt: skip
+
+
+def test_after_a_failed_hedge_a_429_is_waited_for_where_it_came_from() -> None:
+    """The vendor has asked for nothing."""
+    (
+        Script(own="a", vendor="v").hedging().under(wait_for_retry_after=2.0)
+        .at(0.0, begin).expect("try 1 own/a")
+        .at(0.1, slow).expect("try 2 vendor/v for hedge after own")
+        .at(0.15, failed("503", 2)).expect()
+        .at(0.2, failed("429", retry_after=1)).expect("wait until 1.25")
+        .at(1.25, woke).expect("try 3 own/a for 429")
+        .over()
+    )  # fmt: skip
+
+
+def test_without_retries_a_failed_hedge_was_the_only_try_of_its_service() -> None:
+    """`retries_per_service: 0` counts hedges too."""
+    (
+        Script(own="a", vendor="v").hedging().under(retries_per_service=0)
+        .at(0.0, begin).expect("try 1 own/a")
+        .at(0.1, slow).expect("try 2 vendor/v for hedge after own")
+        .at(0.15, failed("503", 2)).expect()
+        .at(0.2, failed("reset")).expect("answer reset")
         .over()
     )  # fmt: skip
 

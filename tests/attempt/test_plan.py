@@ -588,6 +588,55 @@ def test_a_wait_that_a_429_asked_for_needs_no_budget_and_leaves_the_retries() ->
     )  # fmt: skip
 
 
+def test_a_request_that_finds_all_in_need_of_rest_waits_as_the_one_did_that_was_refused() -> None:
+    """Else the first waits a second and is served, and everybody who comes in that second is turned away."""
+    (
+        Script(own="a", vendor="v").under(wait_for_retry_after=2.0)
+        .at(0.0, changed("own/a", until=1, asks_for_rest=True)).expect()
+        .at(0.0, changed("vendor/v", until=9, asks_for_rest=True)).expect()
+        .at(0.0, begin).expect("wait until 1.05")
+        .at(1.05, woke).expect("try 1 own/a")
+        .over()
+    )  # fmt: skip
+
+
+def test_it_waits_for_whoever_is_back_first() -> None:
+    """The primary may want much more rest than the app has patience."""
+    (
+        Script(own="a", vendor="v").under(wait_for_retry_after=2.0)
+        .at(0.0, changed("own/a", until=9, asks_for_rest=True)).expect()
+        .at(0.0, changed("vendor/v", until=1, asks_for_rest=True)).expect()
+        .at(0.0, begin).expect("wait until 1.05")
+        .at(1.05, woke).expect("try 1 vendor/v for cooling after own")
+        .over()
+    )  # fmt: skip
+
+
+def test_it_waits_once() -> None:
+    """If somebody else was refused again meanwhile, the app hears how long that takes."""
+    (
+        Script(own="a").under(wait_for_retry_after=2.0)
+        .at(0.0, changed("own/a", until=1, asks_for_rest=True)).expect()
+        .at(0.0, begin).expect("wait until 1.05")
+        .at(1.0, changed("own/a", until=2, asks_for_rest=True)).expect()
+        .at(1.05, woke).expect("answer overloaded")
+        .over()
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"wait_for_retry_after": 0.5}, {}, {"wait_for_retry_after": 2.0, "deadline": 1.0}]
+)
+def test_it_does_not_wait_where_the_one_that_was_refused_would_not(wanted: dict[str, object]) -> None:
+    """Longer than the operator allows, or than the request has."""
+    (
+        Script(own="a").under(**wanted)
+        .at(0.0, changed("own/a", until=1, asks_for_rest=True)).expect()
+        .at(0.0, begin).expect("answer overloaded")
+        .over()
+    )  # fmt: skip
+
+
 # Deadlines
 
 

@@ -17,6 +17,8 @@ from sidecar.terms import Skipped
         ("unhealthy", {"unhealthy"}),
         ("overloaded", {"overloaded"}),
         ("no_endpoint", {"unhealthy", "connect_failure"}),
+        ("cooling", {"unhealthy", "overloaded"}),
+        ("rate_limited", {"unhealthy", "overloaded"}),
     ],
 )
 def test_a_service_is_passed_over_where_fallback_on_has_a_word_for_it(reason: str, words: set[str]) -> None:
@@ -55,6 +57,12 @@ def test_where_all_want_to_be_left_alone_the_app_is_told_when_the_first_is_back(
     assert (told.kind, told.retry_after) == (FailureKind.OVERLOADED, 3.0)
     told = nobody([Skipped("rate_limited", 9.0), Skipped("rate_limited", 5.0)], 2.0)
     assert (told.kind, told.retry_after) == (FailureKind.RATE_LIMITED, 3.0)
+
+
+def test_who_names_no_time_is_given_none() -> None:
+    """No header can say `for ever`."""
+    told = nobody([Skipped("cooling", inf)], 2.0)
+    assert (told.kind, told.retry_after) == (FailureKind.OVERLOADED, None)
 
 
 def test_where_one_of_them_is_merely_out_nobody_promises_anything() -> None:

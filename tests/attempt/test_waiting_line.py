@@ -53,6 +53,38 @@ def test_with_nowhere_else_to_go_it_is_told_overloaded() -> None:
     )  # fmt: skip
 
 
+def test_waiting_does_not_open_a_way_that_fallback_on_does_not_name() -> None:
+    """Whoever wants no vendor's bill for a full GPU wants none a second later."""
+    (
+        Script(own="a", vendor="v").under(fallback_on="5xx").limited(own=1)
+        .with_line("own", length=8, timeout=0.5)
+        .at(0.0, changed("own/a", in_flight=1)).expect()
+        .at(0.0, begin).expect("stand in line until 0.5")
+        .at(0.5, waited_enough).expect("answer overloaded")
+        .over()
+    )  # fmt: skip
+    (
+        Script(own="a", vendor="v").under(fallback_on="5xx").limited(own=1)
+        .with_line("own", length=8, timeout=0.5)
+        .at(0.0, changed("own/a", in_flight=1)).expect()
+        .at(0.0, begin).expect("stand in line until 0.5")
+        .at(0.1, changed("own/a", in_flight=0, until=30)).expect()
+        .at(0.1, in_turn).expect("try 1 own/a")
+        .over()
+    )  # fmt: skip
+
+
+def test_a_limit_that_gives_way_does_so_after_the_wait_too() -> None:
+    """A late answer is better than none where nothing else may be asked."""
+    (
+        Script(own="a", vendor="v").under(fallback_on="5xx").with_line("own", length=8, timeout=0.5)
+        .at(0.0, changed("own/a", limited=True)).expect()
+        .at(0.0, begin).expect("stand in line until 0.5")
+        .at(0.5, waited_enough).expect("try 1 own/a")
+        .over()
+    )  # fmt: skip
+
+
 def test_a_full_line_lets_nobody_in() -> None:
     """The app hears at once what it would hear later anyway."""
     script = Script(own="a", vendor="v").limited(own=1).with_line("own", length=0, timeout=0.5)

@@ -106,6 +106,21 @@ def test_when_both_fail_the_app_gets_the_last_error() -> None:
     run(test())
 
 
+def test_a_silent_primary_is_left_for_the_service_whose_hedge_has_failed() -> None:
+    """Its error was over within milliseconds; without hedging the request would have been rescued."""
+
+    async def test() -> None:
+        error = json_answer({"error": {"message": "no"}}, 500)
+        async with Llm(silence) as own, Llm(error, stream("rescued")) as other:
+            soon = {"timeouts": {"first_packet": "200ms"}}
+            written = config(service("a", own, **soon), service("b", other, **soon), route=HEDGE)
+            async with sidecar(written) as daemon:
+                reply = await ask(daemon, chat(stream=True))
+                assert (texts(reply.body), reply.fields["x-sidecar-attempts"]) == ("rescued", "3")
+
+    run(test())
+
+
 def test_an_app_that_hangs_up_cancels_both() -> None:
     """Nobody waits for either."""
 

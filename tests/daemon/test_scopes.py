@@ -12,7 +12,7 @@ from sidecar.daemon import Daemon
 from .llm import CHAT, Answer, Llm, Received, json_answer
 from .loop import run
 from .sidecar import Reply, ask, chat, config, service, sidecar
-from .waiting import until
+from .waiting import begin, until
 
 KEYS = {"credentials": [{"bearer": {"literal": "one"}}, {"bearer": {"literal": "two"}}]}
 
@@ -36,6 +36,7 @@ def refusal(status: int, code: str = "", **fields: str) -> Answer:
 
 
 GOOD = json_answer(CHAT)
+BEARER_NEW = ("authorization", "Bearer new")
 
 
 async def served(daemon: Daemon) -> Reply:
@@ -90,6 +91,22 @@ def test_what_a_key_may_not_is_done_with_another_and_says_nothing_about_what_it_
                 assert (await served(daemon)).status == 200
             assert [key_of(received) for received in llm.received] == ["one", "two", "one", "two"]
             assert daemon._ledger.cooling() == []
+
+    run(test())
+
+
+@pytest.mark.parametrize("own", [{}, {"credential": {"bearer": {"literal": "one"}}}], ids=["none", "key"])
+def test_what_an_app_may_not_is_no_wish_of_the_endpoint_whatever_field_stands_beside_it(
+    own: dict[str, object],
+) -> None:
+    """Retry-After means something on 429 and 503; a refused prompt must not shut the endpoint to everybody."""
+
+    async def test() -> None:
+        refused = [refusal(403, retry_after="30"), refusal(400, "content_filter", retry_after="30"), GOOD]
+        async with Llm(*refused) as llm:
+            written = config(service("a", llm, **own), route={"fallback_on": ["auth", "content_filter"]})
+            async with sidecar(written) as daemon:
+                assert [(await served(daemon)).status for _ in refused] == [403, 400, 200]
 
     run(test())
 
@@ -157,6 +174,24 @@ def test_an_endpoint_that_asks_for_rest_is_not_tried_even_where_nothing_else_is(
     run(test())
 
 
+def test_an_endpoint_that_asks_for_rest_and_then_fails_its_probes_is_not_tried_either() -> None:
+    """Nobody knows any more when it will be back, so the app is told no time but the usual."""
+
+    async def test() -> None:
+        probes = {"interval": "20ms", "unhealthy_threshold": 1}
+        async with (
+            Llm(refusal(503, retry_after="30")) as a,
+            sidecar(config(service("a", a, active_health=probes))) as daemon,
+        ):
+            assert (await served(daemon)).status == 503
+            await until(lambda: "probe_failed" in daemon._statuses()[0].beneath)
+            reply = await served(daemon)
+            assert (reply.status, reply.json["error"]["code"]) == (503, "overloaded")
+            assert (reply.fields["retry-after"], reply.fields["x-sidecar-attempts"]) == ("1", "0")
+
+    run(test())
+
+
 @pytest.mark.parametrize("own", [{}, {"credential": {"bearer": {"literal": "one"}}}], ids=["endpoint", "key"])
 def test_a_429_that_may_be_waited_for_is_tried_again_at_the_very_moment_it_named(
     own: dict[str, object],
@@ -169,6 +204,52 @@ def test_a_429_that_may_be_waited_for_is_tried_again_at_the_very_moment_it_named
             async with sidecar(written) as daemon:
                 reply = await served(daemon)
                 assert (reply.status, reply.fields["x-sidecar-attempts"]) == (200, "2")
+
+    run(test())
+
+
+@pytest.mark.parametrize("own", [{}, {"credential": {"bearer": {"literal": "one"}}}], ids=["endpoint", "key"])
+def test_while_one_request_waits_the_others_of_its_route_wait_too(own: dict[str, object]) -> None:
+    """The operator has asked for patience, not for that of the one request that was refused."""
+
+    async def test() -> None:
+        async with Llm(refusal(429, retry_after_ms="300"), GOOD) as llm:
+            written = config(service("a", llm, **own), route={"wait_for_retry_after": "1s"})
+            async with sidecar(written) as daemon:
+                first = begin(served(daemon))
+                await until(lambda: daemon._statuses()[0].state == "cooling" or daemon._ledger.cooling())
+                second = await served(daemon)
+                assert (second.status, second.fields["x-sidecar-attempts"]) == (200, "1")
+                assert (await first).status == 200
+
+    run(test())
+
+
+def test_a_429_to_the_key_of_one_app_says_nothing_to_the_others() -> None:
+    """Whoever has a quota of its own may still use it, and whoever has none left hears so from the vendor."""
+
+    async def test() -> None:
+        answers = by_key(rich=GOOD, poor=refusal(429, retry_after="200"), broke=refusal(429))
+        async with Llm(answers) as llm, sidecar(config(service("a", llm))) as daemon:
+            for _ in range(6):
+                for key, status in (("poor", 429), ("broke", 429), ("rich", 200)):
+                    reply = await ask(daemon, chat(stream=False, authorization=f"Bearer {key}"))
+                    assert (key, reply.status, reply.fields["x-sidecar-attempts"]) == (key, status, "1")
+            assert daemon._statuses()[0].state == "available"
+
+    run(test())
+
+
+def test_where_all_that_need_no_key_have_answered_429_the_app_is_told_429() -> None:
+    """Its SDK treats a limit otherwise than an outage."""
+
+    async def test() -> None:
+        no = refusal(429, retry_after="30")
+        async with Llm(no) as a, Llm(no) as b, sidecar(config(service("a", a), service("b", b))) as daemon:
+            assert (await served(daemon)).status == 429  # the last service's own
+            reply = await served(daemon)
+            assert (reply.status, reply.json["error"]["code"]) == (429, "rate_limited")
+            assert reply.fields["x-sidecar-attempts"] == "0"
 
     run(test())
 
@@ -222,7 +303,9 @@ def test_a_key_file_with_a_new_value_is_a_new_key(tmp_path: Path) -> None:
             sidecar(config(service("a", llm, **written))) as daemon,
         ):
             assert (await served(daemon)).status == 401
-            assert (await served(daemon)).fields["x-sidecar-attempts"] == "0"
+            reply = await served(daemon)
+            assert reply.fields["x-sidecar-attempts"] == "0"
+            assert "to be left alone for a time" in reply.json["error"]["message"]
             file.write_text("new")
             replies: list[Reply] = []
 
@@ -232,6 +315,35 @@ def test_a_key_file_with_a_new_value_is_a_new_key(tmp_path: Path) -> None:
 
             await asyncio.wait_for(ask_again(), 10)
             assert key_of(llm.received[-1]) == "new"
+
+    run(test())
+
+
+def test_a_refusal_of_the_old_value_does_not_close_the_service_to_the_new_one(tmp_path: Path) -> None:
+    """A key is renewed because the old one ends; the last requests with it may well be refused."""
+
+    async def test() -> None:
+        file, go = tmp_path / "key", asyncio.Event()
+        file.write_text("old")
+
+        async def refused_in_the_end(
+            received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            await go.wait()
+            await refusal(401)(received, reader, writer)
+
+        written = {"credential": {"bearer": {"file": str(file)}}}
+        async with (
+            Llm(by_key(old=refused_in_the_end, new=GOOD)) as llm,
+            sidecar(config(service("a", llm, **written))) as daemon,
+        ):
+            begun = begin(served(daemon))
+            await until(lambda: llm.received)
+            file.write_text("new")
+            await until(lambda: daemon._in_force.runtime().services["a"].credential() == BEARER_NEW)
+            go.set()
+            assert (await begun).status == 401
+            assert (await served(daemon)).status == 200
 
     run(test())
 

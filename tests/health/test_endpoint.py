@@ -167,6 +167,16 @@ def test_a_cooling_endpoint_is_due_back_when_it_asked_to_be() -> None:
     assert not script.available("a")
     assert script.endpoint("a").cooling(6.9)
     assert not script.endpoint("a").cooling(7.0)  # though nobody has brought it back yet
+    assert script.endpoint("a").rate_limited
+
+
+def test_the_wish_of_one_that_fails_its_probes_too_ends_when_it_said() -> None:
+    """Then no time brings it back any more, and it is a last resort like any other that is out."""
+    script = Script(service_of("ab", active=ActiveHealth(unhealthy_threshold=1)))
+    script.at(0.0, is_refused("a", 7.0), ejected("a", 7.0, "retry_after", 0))
+    script.at(1.0, probe("a", "timeout", passed=False), ProbeChanged(key("a"), False, "timeout"))
+    assert [script.endpoint("a").cooling(now) for now in (6.9, 7.0)] == [True, False]
+    assert script.endpoint("a").due_back(2.0) == math.inf
 
 
 def test_a_removed_endpoint_is_never_picked_again() -> None:

@@ -64,6 +64,24 @@ def test_a_first_packet_in_time_proves_what_is_in_flight() -> None:
     assert limit_of(script) == 24.0
 
 
+def test_a_job_without_streams_is_not_held_at_the_first_limit_for_ever() -> None:
+    """Fifty at a time, two seconds each: what is over the limit goes elsewhere, and less of it each time."""
+    script = Script(limited(), start=0.0)
+    endpoint, sent = script.endpoint("a"), list[int]()
+    for round_ in range(12):
+        eras: list[int] = []
+        while len(eras) < 50 and endpoint.available(round_ * 2.0):
+            eras.append(script.ledger.started(endpoint, round_ * 2.0))
+        sent.append(len(eras))
+        for era in eras:
+            script.ledger.finished(
+                endpoint, Verdict.SUCCESS, round_ * 2.0 + 2.0, None, era, began=round_ * 2.0
+            )
+    assert sent[0] == 16
+    assert sent == sorted(sent)
+    assert sent[-1] >= 30
+
+
 def test_ghosts_last_as_long_as_successes_did() -> None:
     """What failed at once says nothing about how long the server computes."""
     script = Script(limited(), start=0.0)

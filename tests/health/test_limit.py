@@ -104,6 +104,32 @@ def test_what_is_proven_may_be_doubled() -> None:
     script.packet(0.0).holds(128)
 
 
+def test_whole_answers_without_a_stream_earn_places_slowly() -> None:
+    """A batch job of a hundred at a time must not be held at sixteen for ever, and a GPU must not drown unseen."""
+    limit, rounds = Limit(TIMEOUT, Fixed(), cancels=True), 0
+    while (places := int(limit.at(0.0))) < 100:
+        for _ in range(places):
+            limit.ended(0.0, places, 2.0, well=True)
+        rounds += 1
+    assert 10 <= rounds <= 20
+
+
+def test_answers_that_leave_the_limit_unused_earn_nothing() -> None:
+    """What was not in flight has not been borne."""
+    limit = Limit(TIMEOUT, Fixed(), cancels=True)
+    for _ in range(1000):
+        limit.ended(0.0, int(START) // 2, 2.0, well=True)
+    assert limit.at(0.0) == START
+
+
+def test_after_a_cut_only_first_packets_and_time_bring_places_back() -> None:
+    """It was a first packet that said that there were too many."""
+    script = full(10).at(1.0).late(0.9).holds(8)
+    for _ in range(100):
+        script.limit.ended(0.0, 10, 2.0, well=True)
+    script.holds(8)
+
+
 def test_what_is_not_used_does_not_grow() -> None:
     """A quiet night proves nothing about the morning's burst."""
     script = Script()
@@ -249,11 +275,23 @@ def test_under_pressure_one_attempt_waits_for_the_first_packet_of_the_other() ->
     """After an outage: one probe at a time, and with the first answer the next at once."""
     script = Script(Limit(30.0, Fixed(), cancels=True))
     for _ in range(300):
-        script.limit.lasted(0.0)  # so short that gaps have no part in it
+        script.limit.ended(0.0, 1, 0.0, well=True)  # so short that gaps have no part in it
     script.begins().at(30.0).late(0.0).at(40.0).begins().at(70.0).late(40.0)
     script.at(300.0)  # the limit has recovered, the pressure has not
     assert script.limit.at(300.0) > 5
     script.begins().at(329.0).refuses().at(331.0).begins().refuses().packet(331.0).begins()
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_an_attempt_that_ended_without_a_first_packet_keeps_nobody_waiting_for_it(well: bool) -> None:
+    """It asked for no stream, or was reset, or its app hung up; with a timeout of 30 s that would be long."""
+    script = Script(Limit(30.0, Fixed(), cancels=True))
+    for _ in range(300):
+        script.limit.ended(0.0, 1, 0.0, well=True)
+    script.begins().at(30.0).late(0.0).at(40.0).begins().at(70.0).late(40.0)
+    script.at(300.0).begins().at(301.0).refuses()
+    script.limit.ended(300.0, 1, 301.0, well=well)
+    script.ends().begins()
 
 
 def test_a_server_that_computes_on_is_as_full_as_before() -> None:
@@ -283,7 +321,7 @@ def test_a_ghost_lasts_as_long_as_attempts_do() -> None:
     """An average that a change of the model's answers moves within some tens of them."""
     limit = Limit(TIMEOUT, Fixed(), cancels=False)
     for _ in range(100):
-        limit.lasted(7.0)
+        limit.ended(0.0, 1, 7.0, well=True)
     limit.gave_up(0.0)
     assert (limit.ghosts(6.9), limit.ghosts(7.1)) == (1, 0)
 
@@ -324,7 +362,7 @@ def _sent_elsewhere(timeout: float, rng: Random) -> int:
             continue
         running.append(now + 2.0)
         limit.on_time(now, len(running))
-        limit.lasted(2.0)
+        limit.ended(now, len(running), now + 2.0, well=True)
     return away
 
 
@@ -382,7 +420,7 @@ def test_whatever_happens_the_limit_keeps_its_bounds(
             limit.gave_up(now)
         elif move == "end" and streaming:
             streaming -= 1
-            limit.lasted(passed)
+            limit.ended(now - passed, in_flight, now, well=True)
         ghosts = limit.ghosts(now)
         assert 1.0 <= limit.at(now) <= 2.0 * (most + ghosts)
         assert in_flight <= 2.0 * most + 1.0

@@ -7,11 +7,18 @@ from random import Random
 import pytest
 
 from sidecar.failure import Failure, FailureKind
-from sidecar.health.events import ScopeCooled, ScopeReturned, ServiceRecovered, ServiceUnavailable
+from sidecar.frozen import replace
+from sidecar.health.events import (
+    EndpointRemoved,
+    ScopeCooled,
+    ScopeReturned,
+    ServiceRecovered,
+    ServiceUnavailable,
+)
 from sidecar.health.ledger import Ledger
 from sidecar.health.scopes import Blame, Scope, Scopes, blame_of
 from sidecar.policy.snapshot import Credential, PassiveHealth, Secret, Service, Url
-from sidecar.terms import TcpAddress
+from sidecar.terms import EndpointKey, TcpAddress
 
 A, B = Scope("credential", "env A"), Scope("credential", "env B")
 LONGEST = 300.0
@@ -88,9 +95,18 @@ def test_requests_that_failed_together_are_one_strike() -> None:
     """Twenty in flight hear the same 429."""
     scopes = Scopes()
     assert cool(scopes, status(529), 0.0) == 5.0
-    assert cool(scopes, status(529), 0.1) is not None  # a second strike would be 10 s from now
+    assert [cool(scopes, status(529), 0.1 + tenth / 10) for tenth in range(9)] == [None] * 9
     scopes.over(100.0)
     assert cool(scopes, status(529), 100.0) == 110.0
+
+
+def test_one_that_failed_much_later_renews_the_time_but_is_no_second_strike() -> None:
+    """It began before the first was refused."""
+    scopes = Scopes()
+    assert cool(scopes, status(529), 0.0) == 5.0
+    assert cool(scopes, status(529), 3.0) == 8.0
+    scopes.over(8.0)
+    assert cool(scopes, status(529), 8.0) == 18.0
 
 
 def test_a_wish_that_moves_the_end_by_less_than_a_second_changes_nothing() -> None:
@@ -130,6 +146,7 @@ def test_models_that_apps_invent_are_bounded() -> None:
     for number in range(1000):
         blame = Blame(Scope("model", f"m{number}"), "model_not_found", 60.0, 60.0, None)
         assert scopes.cool(blame, LONGEST, float(number)) is not None
+        assert scopes.make_room() == ([Scope("model", f"m{number - 100}")] if number >= 100 else [])
     assert len(scopes.items()) <= 100
     assert scopes.cooling(Scope("model", "m999"), 999.0) is not None
 
@@ -236,6 +253,64 @@ def test_another_literal_in_the_same_place_is_another_key() -> None:
     blamed(ledger, Failure(FailureKind.AUTH, 401), 1.0, "literal 1")
     ledger.configure({"vendor": service(new)}, 2.0)
     assert ledger.scopes("vendor").closed("vendor", None, 3.0) is None
+
+
+def test_literals_that_change_places_are_other_keys_each() -> None:
+    """Else the good one would be left alone for what the bad one was."""
+    bad, good = (Credential("authorization", "Bearer ", Secret(literal=text)) for text in ("bad", "good"))
+    ledger = ledger_of(service(bad, good))
+    blamed(ledger, Failure(FailureKind.AUTH, 401), 1.0, "literal 1")
+    events = ledger.configure({"vendor": service(good, bad)}, 2.0)
+    assert events == [ScopeReturned("vendor", "credential", "literal 1")]
+
+
+@pytest.mark.parametrize("failure", [status(529), status(429), Failure(FailureKind.MODEL_NOT_FOUND, 404)])
+def test_what_one_vendor_said_says_nothing_about_another(failure: Failure) -> None:
+    """The name of a service is the operator's; who answers is in its url."""
+    ledger = ledger_of(service(KEY))
+    blamed(ledger, failure, 1.0)
+    moved = replace(service(KEY), url=Url("http", "w", 80, "/v1", "w"))
+    events = ledger.configure({"vendor": moved}, 1.5)
+    assert isinstance(events[0], ScopeReturned)
+    assert ledger.scopes("vendor").closed("vendor", "gpt-x", 1.6) is None
+
+
+def test_another_path_is_the_same_vendor() -> None:
+    """Where its key is known to be refused."""
+    ledger = ledger_of(service(KEY))
+    blamed(ledger, Failure(FailureKind.AUTH, 401), 1.0)
+    moved = replace(service(KEY), url=Url("http", "v", 80, "/v2", "v"))
+    assert ledger.configure({"vendor": moved}, 1.5) == []
+
+
+def test_whoever_follows_the_events_knows_what_cools_also_when_a_service_goes() -> None:
+    """A snapshot and all events behind it are the state."""
+    ledger = ledger_of(service(KEY))
+    blamed(ledger, status(529), 1.0)
+    assert ledger.configure({}, 2.0) == [
+        ScopeReturned("vendor", "service", "vendor"),
+        EndpointRemoved(EndpointKey("vendor", "10.0.0.1:80")),
+    ]
+
+
+def test_a_model_that_makes_room_for_another_is_told() -> None:
+    ledger = ledger_of(service(KEY))
+    for number in range(100):
+        ledger.blame("vendor", Blame(Scope("model", f"m{number}"), "x", 60.0, 60.0, None), float(number) / 10)
+    assert ledger.blame("vendor", Blame(Scope("model", "new"), "x", 60.0, 60.0, None), 20.0) == [
+        ScopeReturned("vendor", "model", "m0"),
+        ScopeCooled("vendor", "model", "new", "x", 80.0, True),
+    ]
+
+
+def test_a_restored_endpoint_is_not_kept_out_by_what_its_service_said() -> None:
+    """An operator who puts it back wants it used."""
+    ledger = ledger_of(service(KEY))
+    blamed(ledger, Failure(FailureKind.AUTH, 401), 1.0)
+    assert ledger.restore(EndpointKey("vendor", "10.0.0.1:80"), 2.0) == [
+        ScopeReturned("vendor", "credential", "env A"),
+        ServiceRecovered("vendor"),
+    ]
 
 
 def test_what_cools_is_in_the_list_that_a_snapshot_shows() -> None:

@@ -12,7 +12,7 @@ from sidecar.health.events import HealthEvent, ProbeChanged
 from sidecar.health.ledger import Ledger
 from sidecar.policy.snapshot import ActiveHealth, Service
 from sidecar.probe.http import HttpProbe
-from sidecar.probe.prober import Prober, Send
+from sidecar.probe.prober import Prober, Send, first_pause, pause
 from sidecar.terms import Address, EndpointKey
 from tests.probe.peer import SERVICE, Peer, listening, run, service_at, snapshot
 
@@ -63,6 +63,17 @@ class Rig:
 
 def key_of(peer: Peer) -> EndpointKey:
     return EndpointKey(SERVICE, str(peer.address))
+
+
+def test_sidecars_that_started_together_do_not_probe_together() -> None:
+    """A hundred pods of one deployment: spread over the interval at first, and no two in step for long."""
+    rng = Random(1)
+    firsts = sorted(first_pause(5.0, rng) for _ in range(100))
+    assert all(abs(first - 0.05 * number) < 1.0 for number, first in enumerate(firsts))
+    pauses = [pause(5.0, rng) for _ in range(1000)]
+    assert 4.5 <= min(pauses) < 4.6
+    assert 5.4 < max(pauses) <= 5.5
+    assert abs(sum(pauses) / len(pauses) - 5.0) < 0.05
 
 
 def test_probes_find_an_endpoint_that_fails_and_one_that_has_recovered() -> None:

@@ -22,6 +22,7 @@ class Spot:
     pace: float | None = None
     limited: bool = False  # at its own limit
     asks_for_rest: bool = False  # the reason of `until`
+    rate_limited: bool = False  # with a 429
 
     def available(self, now: float) -> bool:
         return self.until <= now and not self.thinned and not self.limited
