@@ -25,7 +25,7 @@ run: setup ## the demo; with CONFIG=FILE the daemon
 test: setup ## every test that needs only PyPI
 	@$(BIN)/python -m pytest -q -m "not itest" $(ARGS)
 
-itest: setup ## tests against real peers: grpcurl, Jaeger, Prometheus, llama-server, Node, Chromium; a missing one skips with its reason
+itest: setup ## tests against real peers: grpcurl, Jaeger, Prometheus, Grafana's schema, llama-server, Node, Chromium; a missing one skips with its reason
 	@$(BIN)/python -m pytest -q -m itest $(ARGS)
 
 fuzz: setup ## fuzz every parser, FUZZ_SECONDS (60) each; findings are kept and replayed by make test

@@ -17,8 +17,9 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from sidecar.admin.facts import Installed, Rejected
 from sidecar.admin.hub import EventHub
-from sidecar.admin.outcomes import Invalid, Outcome
+from sidecar.admin.outcomes import Invalid
 from sidecar.admin.policies import PolicyManager
 from sidecar.downstream.connection import AppConnection
 from sidecar.downstream.listener import AppSide, Listener
@@ -78,7 +79,9 @@ class Daemon:
         self._loop = loop = asyncio.get_running_loop()
         rng = Random(os.urandom(16))
         self._ledger = Ledger(rng)
-        self._hub = EventHub(self._ledger.statuses, cooling=self._ledger.cooling)
+        self._hub = EventHub(
+            self._ledger.statuses, cooling=self._ledger.cooling, policy_told=self._policy_told
+        )
         self._instruments = Instruments(
             self._settings,
             loop,
@@ -109,7 +112,7 @@ class Daemon:
         self._ops: OpsServer | None = None
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self.ready = False
         self.listen: list[Address] = []
         self.admin_listen: list[str] = []
@@ -194,12 +197,21 @@ class Daemon:
         self._in_force.install(snapshot)
         self._side.heads.forget()  # what is memorized with them names services of the policy before
         self._shared.response_heads.forget()
-        self.changes.state("policy_applied", generation=snapshot.generation)
+
+    def _policy_told(self, fact: Installed | Rejected) -> None:
+        match fact:
+            case Installed():
+                self.changes.state(
+                    "policy_applied", generation=fact.generation, source=fact.source, comment=fact.comment
+                )
+            case Rejected():
+                self.changes.state("policy_rejected", source=fact.source, problems=[*map(str, fact.problems)])
 
     def _sources(self) -> Sources:
         return Sources(
             not_ready=self._not_ready,
             statuses=self._statuses,
+            cooling=self._ledger.cooling,
             active_requests=self._in_force.active_requests,
             snapshot=self._in_force.snapshot,
             events_dropped=lambda: self._hub.missed,
@@ -227,31 +239,19 @@ class Daemon:
             return  # requests that are let end keep the policy they have
         loaded = load(text)
         if loaded.problems:
-            self._tell_rejected(loaded.problems)
+            self.policies.rejected("file", [*loaded.problems, *missing(loaded.config.policy, loaded.lines)])
             return
         settings = build_settings(loaded.config)
         if settings != self._settings:
             self.changes.state(
                 "restart_needed", reason="settings outside `policy` changed; they need a restart"
             )
-        self._spawn(self._apply_file(loaded.config.policy))
+        self._spawn(self.policies.apply(loaded.config.policy, "file"))
 
     def _file_unreadable(self, why: str) -> None:
-        self._tell_rejected([Problem("", why)])
+        self.policies.rejected("file", [Problem("", why)])
 
-    async def _apply_file(self, policy: Policy) -> None:
-        outcome: Outcome = await self.policies.apply(policy, "file")
-        if isinstance(outcome, Invalid):
-            self._log_rejected(outcome.problems)
-
-    def _tell_rejected(self, problems: Sequence[Problem]) -> None:
-        self.policies.rejected("file", problems)
-        self._log_rejected(problems)
-
-    def _log_rejected(self, problems: Sequence[Problem]) -> None:
-        self.changes.state("policy_rejected", source="file", problems=[str(p) for p in problems])
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

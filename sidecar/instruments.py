@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sidecar import __version__
 from sidecar.frozen import Frozen
-from sidecar.health.events import HealthEvent
+from sidecar.health.events import HealthEvent, ScopeCooled
 from sidecar.health.ledger import EndpointStatus
 from sidecar.policy.snapshot import Settings, Snapshot
 from sidecar.record import RequestRecord
@@ -42,6 +42,7 @@ class Sources(Frozen):
 
     not_ready: Callable[[], str | None]
     statuses: Callable[[], Sequence[EndpointStatus]]
+    cooling: Callable[[], Sequence[ScopeCooled]]
     active_requests: Callable[[], Mapping[str, int]]
     snapshot: Callable[[], Snapshot]
     events_dropped: Callable[[], int]
@@ -144,6 +145,7 @@ class Instruments:
             not_ready=sources.not_ready,
             policy_generation=lambda: sources.snapshot().generation,
             statuses=sources.statuses,
+            cooling=sources.cooling,
             active_requests=sources.active_requests,
             series=self._series,
             events=self._recent,

@@ -1,47 +1,21 @@
 """Facts and states of the sidecar as protobuf messages.
 
-In:      health events and endpoint states (monotonic seconds), and the facts that only this room tells.
-Out:     llmsidecar.v1 messages with wall time.
-Units:   a Moment is one instant on both clocks, so what lies 30 s ahead on one lies 30 s ahead on the other.
+In:      facts with their moments, and endpoint states (monotonic seconds).
+Out:     llmsidecar.v1 messages with wall time, to the microsecond.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from llmsidecar.v1 import health_pb2 as pb
 
-from sidecar.frozen import Frozen
+from sidecar.admin.facts import AttemptEnded, Fact, FellBack, Installed, Moment, Rejected
 from sidecar.health import events
 from sidecar.health.status import EndpointStatus
 from sidecar.policy.problems import Problem
-from sidecar.record import AttemptRecord, RequestRecord
-
-
-class Moment(NamedTuple):
-    """One instant: monotonic seconds, and Unix time in nanoseconds."""
-
-    mono: float
-    wall: int
-
-    def timestamp(self, mono: float | None = None) -> Timestamp:
-        """Wall time of this moment, or of another monotonic one as seen from here; to the microsecond."""
-        ahead = 0.0 if mono is None else mono - self.mono
-        return timestamp(self.wall + round(ahead * 1e9))
-
-
-class Clock(Frozen):
-    """The two clocks of the process, always read together."""
-
-    mono: Callable[[], float] = time.monotonic
-    wall: Callable[[], int] = time.time_ns
-
-    def now(self) -> Moment:
-        return Moment(self.mono(), self.wall())
 
 
 def timestamp(wall: int) -> Timestamp:
@@ -56,80 +30,9 @@ def duration(seconds: float) -> Duration:
     return Duration(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
 
 
-class FellBack(Frozen):
-    """An attempt that went to another service than the one before."""
-
-    origin: str
-    target: str
-    reason: str
-    request_id: str
-    trace_id: int
-
-
-class AttemptEnded(Frozen):
-    service: str
-    endpoint: str
-    request_id: str
-    trace_id: int
-    number: int
-    outcome: str
-    first_packet: float | None
-    length: float
-
-
-class Installed(Frozen):
-    """A policy that runs from now on."""
-
-    generation: int
-    source: str
-    comment: str
-
-
-class Rejected(Frozen):
-    """A policy that was refused whole."""
-
-    source: str
-    problems: tuple[Problem, ...]
-
-
-Fact = events.HealthEvent | FellBack | AttemptEnded | Installed | Rejected
-
-
-def attempt_ended(request: RequestRecord, attempt: AttemptRecord) -> AttemptEnded:
-    """What of a record a watcher may see; the record itself is not held."""
-    began, first, ended = attempt.started_at, attempt.first_packet_at, attempt.ended_at
-    return AttemptEnded(
-        service=attempt.service,
-        endpoint=attempt.endpoint,
-        request_id=request.request_id,
-        trace_id=request.trace_id,
-        number=attempt.number,
-        outcome=attempt.outcome,
-        first_packet=None if first is None else first - began,
-        length=0.0 if ended is None else ended - began,
-    )
-
-
-def services_of(fact: Fact) -> tuple[str, ...]:
-    """The services a fact is about; empty: it concerns every watcher."""
-    match fact:
-        case FellBack(origin=origin, target=target):
-            return (origin, target)
-        case Installed() | Rejected():
-            return ()
-        case events.ServiceUnavailable(service=service) | events.ServiceRecovered(service=service):
-            return (service,)
-        case events.ScopeCooled(service=service) | events.ScopeReturned(service=service):
-            return (service,)
-        case AttemptEnded(service=service):
-            return (service,)
-        case _:
-            return (fact.key.service,)
-
-
 def event_message(sequence: int, moment: Moment, fact: Fact) -> pb.HealthEvent:
     """The message of one fact; `type` names the field that is set."""
-    return _named(pb.HealthEvent(sequence=sequence, time=moment.timestamp()), fact, moment)
+    return _named(pb.HealthEvent(sequence=sequence, time=timestamp(moment.wall)), fact, moment)
 
 
 def _named(message: pb.HealthEvent, fact: Fact, moment: Moment) -> pb.HealthEvent:
@@ -153,7 +56,7 @@ def _named(message: pb.HealthEvent, fact: Fact, moment: Moment) -> pb.HealthEven
         case events.ServiceRecovered(service=service):
             message.service_recovered.CopyFrom(pb.ServiceRecovered(service=service))
         case events.ScopeCooled():
-            message.scope_cooled.CopyFrom(_cooled(fact, moment))
+            message.scope_cooled.CopyFrom(cooled_message(fact, moment))
         case events.ScopeReturned(service=service, scope=scope, name=name):
             message.scope_returned.CopyFrom(pb.ScopeReturned(service=service, scope=scope, name=name))
         case events.EndpointAdded(key=key):
@@ -181,7 +84,7 @@ def gap_message(
 ) -> pb.HealthEvent:
     """What a reader has missed: numbers `first` to `last`, or so many attempts."""
     gap = pb.Gap(first_missed=first, last_missed=last, attempts_missed=attempts)
-    return pb.HealthEvent(sequence=sequence, time=moment.timestamp(), type="gap", gap=gap)
+    return pb.HealthEvent(sequence=sequence, time=timestamp(moment.wall), type="gap", gap=gap)
 
 
 def snapshot_message(
@@ -192,18 +95,18 @@ def snapshot_message(
     generation: int,
 ) -> pb.HealthEvent:
     """How things stand, event `sequence` included."""
-    scopes = [_cooled(scope, moment) for scope in cooling]
+    scopes = [cooled_message(scope, moment) for scope in cooling]
     snapshot = pb.Snapshot(endpoints=endpoints, policy_generation=generation, cooling=scopes)
-    return pb.HealthEvent(sequence=sequence, time=moment.timestamp(), type="snapshot", snapshot=snapshot)
+    return pb.HealthEvent(sequence=sequence, time=timestamp(moment.wall), type="snapshot", snapshot=snapshot)
 
 
-def _cooled(fact: events.ScopeCooled, moment: Moment) -> pb.ScopeCooled:
+def cooled_message(fact: events.ScopeCooled, moment: Moment) -> pb.ScopeCooled:
     return pb.ScopeCooled(
         service=fact.service,
         scope=fact.scope,
         name=fact.name,
         reason=fact.reason,
-        until=moment.timestamp(fact.until),
+        until=timestamp(moment.wall_at(fact.until)),
         enforced=fact.enforced,
     )
 
@@ -216,14 +119,14 @@ def endpoint_message(status: EndpointStatus, moment: Moment) -> pb.Endpoint:
         state=f"ENDPOINT_STATE_{status.state.upper()}",
         available=status.available,
         reason=status.reason,
-        until=None if status.until is None else moment.timestamp(status.until),
+        until=None if status.until is None else timestamp(moment.wall_at(status.until)),
         in_flight=status.in_flight,
         requests=status.requests,
         failures=status.failures,
         failure_percentage=status.failure_percentage,
         consecutive_failures=status.consecutive_failures,
         ejection_multiplier=status.ejection_multiplier,
-        since=moment.timestamp(status.since),
+        since=timestamp(moment.wall_at(status.since)),
         concurrency_limit=status.concurrency_limit,
         ghosts=status.ghosts,
         beneath=[f"ENDPOINT_STATE_{state.upper()}" for state in status.beneath],
@@ -239,7 +142,7 @@ def _ejected(fact: events.Ejected, moment: Moment) -> pb.EndpointEjected:
         failure_percentage=fact.failure_percentage,
         requests=fact.requests,
         ejection_multiplier=fact.multiplier,
-        until=None if until is None else moment.timestamp(until),
+        until=None if until is None else timestamp(moment.wall_at(until)),
         enforced=fact.enforced,
         duration=None if until is None else duration(max(0.0, until - moment.mono)),
     )

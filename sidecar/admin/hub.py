@@ -13,7 +13,8 @@ Slow:    a watcher is a cursor into a ring, not a queue: it costs the publisher 
 Attempts: `attempt_finished` lives in a second ring, filled only while somebody asks for it, so that it neither
          drives health events out nor makes holes in the numbers of others. Such an event bears the number of
          the newest event before it and cannot be resumed; what a slow reader lost is counted in a `gap`.
-Limits:  4096 events, 4096 attempts; messages are made when a watcher first asks for them, and shared.
+Limits:  4096 events, 4096 attempts; messages are made when a watcher first asks for them, and shared. What makes them
+         (convert, with its part of protobuf) is imported then, and not at all where the admin API is off.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
-from llmsidecar.v1 import health_pb2 as pb
-
-from sidecar.admin.convert import (
+from sidecar.admin.facts import (
     Clock,
     Fact,
     FellBack,
@@ -32,16 +32,15 @@ from sidecar.admin.convert import (
     Moment,
     Rejected,
     attempt_ended,
-    endpoint_message,
-    event_message,
-    gap_message,
     services_of,
-    snapshot_message,
 )
 from sidecar.health.events import HealthEvent, ScopeCooled
 from sidecar.health.status import EndpointStatus
 from sidecar.policy.problems import Problem
 from sidecar.record import AttemptRecord, RequestRecord
+
+if TYPE_CHECKING:
+    from llmsidecar.v1 import health_pb2 as pb
 
 CAPACITY = 4096
 BATCH = 64  # what a watcher takes out of the ring at once, and so all that is held for a slow one
@@ -60,6 +59,8 @@ class Entry:
 
     def message(self) -> pb.HealthEvent:
         if self._message is None:
+            from sidecar.admin.convert import event_message
+
             self._message = event_message(self.sequence, self.moment, self.fact)
         return self._message
 
@@ -103,7 +104,9 @@ class Ring:
 
 
 class EventHub:
-    """Where events are published and watched. `statuses`: how endpoints stand; `cooling`: which scopes cool."""
+    """Where events are published and watched.
+
+    `statuses`: how endpoints stand; `cooling`: which scopes cool; `policy_told` also hears of each policy."""
 
     def __init__(
         self,
@@ -111,8 +114,10 @@ class EventHub:
         clock: Clock | None = None,
         capacity: int = CAPACITY,
         cooling: Callable[[], Sequence[ScopeCooled]] = tuple,
+        policy_told: Callable[[Installed | Rejected], None] = lambda fact: None,
     ) -> None:
         self._statuses = statuses
+        self._policy_told = policy_told
         self._cooling = cooling
         self._clock = clock or Clock()
         self._events = Ring(capacity, start=self._clock.now().wall // 1000)
@@ -155,16 +160,25 @@ class EventHub:
 
     def policy_applied(self, generation: int, source: str, comment: str) -> None:
         self._generation = generation
-        self._publish(Installed(generation, source, comment))
+        self._tell_policy(Installed(generation, source, comment))
 
     def policy_rejected(self, source: str, problems: Sequence[Problem]) -> None:
         self.rejections[source] = self.rejections.get(source, 0) + 1
-        self._publish(Rejected(source, tuple(problems)))
+        self._tell_policy(Rejected(source, tuple(problems)))
 
     def endpoints(self) -> list[pb.Endpoint]:
         """How every endpoint stands now."""
+        from sidecar.admin.convert import endpoint_message
+
         moment = self._clock.now()
         return [endpoint_message(status, moment) for status in self._statuses(moment.mono)]
+
+    def cooling(self) -> list[pb.ScopeCooled]:
+        """What is left alone now."""
+        from sidecar.admin.convert import cooled_message
+
+        moment = self._clock.now()
+        return [cooled_message(scope, moment) for scope in self._cooling()]
 
     def close(self) -> None:
         """Ends every watch, now and later."""
@@ -190,9 +204,15 @@ class EventHub:
             self._attempt_watchers -= include_attempts
 
     def snapshot(self, services: Collection[str]) -> pb.HealthEvent:
+        from sidecar.admin.convert import snapshot_message
+
         endpoints = [e for e in self.endpoints() if not services or e.service in services]
         cooling = [scope for scope in self._cooling() if not services or scope.service in services]
         return snapshot_message(self._clock.now(), self.sequence, endpoints, cooling, self._generation)
+
+    def _tell_policy(self, fact: Installed | Rejected) -> None:
+        self._publish(fact)
+        self._policy_told(fact)
 
     def _publish(self, fact: Fact) -> None:
         self._events.append(Entry(self._events.newest + 1, self._clock.now(), fact))
@@ -228,6 +248,8 @@ class _Watch:
         return taken
 
     def _gaps(self) -> list[pb.HealthEvent]:
+        from sidecar.admin.convert import gap_message
+
         gaps, moment = [], self._hub._clock.now()
         if self._cursor < (forgotten := self._hub._events.forgotten):
             gaps.append(gap_message(moment, forgotten, first=self._cursor + 1, last=forgotten))

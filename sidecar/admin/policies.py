@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from llmsidecar.v1.policy_pb2 import Policy
 
-from sidecar.admin.convert import Clock
+from sidecar.admin.facts import Clock
 from sidecar.admin.hub import EventHub
 from sidecar.admin.outcomes import (
     Accepted,
@@ -33,9 +33,9 @@ from sidecar.admin.outcomes import (
     Stale,
     UnknownGeneration,
 )
-from sidecar.admin.revisions import Pending, Revision, State, revision
+from sidecar.admin.revisions import Pending, Revision, State, Text, digest_of, revision
 from sidecar.frozen import replace
-from sidecar.policy.build import build_snapshot, etag_of, merge, unredacted
+from sidecar.policy.build import build_snapshot, merge, unredacted
 from sidecar.policy.check import check_policy
 from sidecar.policy.problems import Checked, Problem
 from sidecar.policy.snapshot import Snapshot
@@ -63,8 +63,8 @@ def _nothing_more(policy: Policy) -> Sequence[Problem]:
 
 
 class PolicyManager:
-    """`install` must not raise; `also_check` adds what only the world can tell, such as a missing secret, of a
-    policy that has no other problem."""
+    """`install` must not raise; `also_check` adds what only the world can tell, such as a missing secret; it has to
+    bear a policy that has other problems."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class PolicyManager:
     def choose_start(self, file_policy: Policy) -> tuple[Policy, str]:
         """Which policy runs after a start, and where it is from: `file` or `state`."""
         newest, pending = self._state.newest, self._state.pending
-        if newest is None or self._state.file_digest != etag_of(file_policy):
+        if newest is None or self._state.file_digest != digest_of(file_policy):
             return file_policy, "file"
         if pending is not None:
             return pending.target.policy, "state"
@@ -179,11 +179,11 @@ class PolicyManager:
             checked = self._check(policy)
         if checked.problems:
             return Invalid(checked.problems)
-        return await self._begin(policy, source, checked, etag_of(file_policy))
+        return await self._begin(policy, source, checked, digest_of(file_policy))
 
-    async def _begin(self, policy: Policy, source: str, checked: Checked, file_digest: str) -> Outcome:
+    async def _begin(self, policy: Policy, source: str, checked: Checked, file_digest: Text | str) -> Outcome:
         newest = self._state.newest
-        if newest is None or newest.digest != etag_of(policy):
+        if newest is None or newest.digest != digest_of(policy):
             taken_back = source == "state" and newest is not None
             comment = f"generation {newest.generation} was not confirmed" if newest and taken_back else ""
             return await self._commit(policy, source, comment, checked, file_digest=file_digest)
@@ -193,7 +193,7 @@ class PolicyManager:
         return Accepted(self.running, checked.warnings)
 
     async def _apply(self, policy: Policy, source: str, comment: str) -> Outcome:
-        digest = etag_of(policy)
+        digest = digest_of(policy)
         if source == "file" and self._running is not None and digest == self._state.file_digest:
             return Accepted(self._running, reverts_at=self.reverts_at)
         checked = self._check(policy)
@@ -256,9 +256,7 @@ class PolicyManager:
 
     def _check(self, policy: Policy) -> Checked:
         checked = check_policy(policy, "policy")
-        if checked.problems:  # the world is asked about a snapshot, and only a good policy makes one
-            return checked
-        return replace(checked, problems=tuple(self._also_check(policy)))
+        return replace(checked, problems=(*checked.problems, *self._also_check(policy)))
 
     def _refuse(self, source: str, problems: Sequence[Problem]) -> Invalid:
         self.rejected(source, problems)
@@ -271,7 +269,7 @@ class PolicyManager:
         comment: str,
         checked: Checked,
         *,
-        file_digest: str | None = None,
+        file_digest: Text | str | None = None,
         revert_after: float | None = None,
     ) -> Outcome:
         now, last = self._clock.now().wall, self._state.newest

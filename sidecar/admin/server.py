@@ -19,7 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from llmsidecar.v1 import health_pb2_grpc as our_health_grpc
 from llmsidecar.v1 import policy_pb2_grpc
 
-from sidecar.admin.convert import Clock
+from sidecar.admin.facts import Clock
 from sidecar.admin.hub import EventHub
 from sidecar.admin.policies import PolicyManager
 from sidecar.admin.reflection import add_reflection

@@ -16,7 +16,8 @@ from google.protobuf.duration_pb2 import Duration
 from llmsidecar.v1 import health_pb2, health_pb2_grpc, policy_pb2, policy_pb2_grpc
 
 from sidecar.admin.answers import Context, refuse, refuse_invalid
-from sidecar.admin.convert import Clock, timestamp
+from sidecar.admin.convert import timestamp
+from sidecar.admin.facts import Clock
 from sidecar.admin.hub import EventHub
 from sidecar.admin.outcomes import Accepted, Outcome
 from sidecar.admin.policies import PolicyManager
@@ -126,8 +127,11 @@ class HealthService(health_pb2_grpc.HealthServiceServicer):
         self, request: health_pb2.ListEndpointsRequest, context: Context
     ) -> health_pb2.ListEndpointsResponse:
         wanted = frozenset(request.services)
-        endpoints = [e for e in self._hub.endpoints() if not wanted or e.service in wanted]
-        return health_pb2.ListEndpointsResponse(endpoints=endpoints, sequence=self._hub.sequence)
+        return health_pb2.ListEndpointsResponse(
+            endpoints=[e for e in self._hub.endpoints() if not wanted or e.service in wanted],
+            sequence=self._hub.sequence,
+            cooling=[scope for scope in self._hub.cooling() if not wanted or scope.service in wanted],
+        )
 
     async def WatchHealthEvents(
         self, request: health_pb2.WatchHealthEventsRequest, context: Context

@@ -89,8 +89,8 @@ def encode(state: State) -> bytes:
     if state.pending is not None:
         pending = f'{{"at": {state.pending.at}, "target": {state.pending.target.text}}}'
     body = (
-        f'{{"file_digest": {json.dumps(state.file_digest)}, "pending": {pending}, '
-        f'"revisions": [{", ".join(revision.text for revision in state.revisions)}]}}'
+        f'{{"file_digest": {json.dumps(str(state.file_digest))}, "pending": {pending}, '
+        f'"revisions": [{", ".join(str(revision.text) for revision in state.revisions)}]}}'
     ).encode()
     header = json.dumps({"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()})
     return header.encode() + b"\n" + body + b"\n"

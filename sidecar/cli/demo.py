@@ -2,7 +2,7 @@
 
 How:     two simulated LLM services, the sidecar before them, a load that surges on a schedule; all in one
          process, everything on loopback and in a fresh folder that is removed at the end.
-Out:     what to paste into another terminal, then the story, then a summary.
+Out:     what to paste into another terminal, then the story, then a summary; with --json facts, see demo.facts.
 Exit:    0 at its end and on Ctrl-C; 1 when the sidecar cannot start.
 """
 
@@ -19,7 +19,7 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sidecar.cli.options import Subparsers, command, number, seconds
+from sidecar.cli.options import Subparsers, add_json_option, command, number, seconds
 from sidecar.cli.stop import BAD_USAGE, FAILED, Stop
 
 if TYPE_CHECKING:
@@ -27,10 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from sidecar.daemon import Daemon
+    from sidecar.demo.facts import Facts
     from sidecar.demo.llm import SimulatedLlm
+    from sidecar.demo.opening import Addresses
     from sidecar.demo.schedule import LoadPhase
     from sidecar.demo.story import Story
     from sidecar.terms import Address, TcpAddress
+
+    Teller = Story | Facts
 
 ABOUT = """\
 Two simulated LLM services, the sidecar before them, and a load that surges: late first packets, ejection,
@@ -43,6 +47,7 @@ EXAMPLES = """\
   sidecar demo --surge 12 --no-cancel    a primary that goes on computing for callers who are gone
   sidecar demo --surge 100 --surge-for 1s
                                          dead before a first packet can be late; restart and return
+  sidecar demo --seconds 25 --json       one object a line, for programs
 """
 
 CALM_LOAD = 0.5  # of the primary's capacity
@@ -70,6 +75,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--no-cancel", action="store_true", help="the primary goes on computing when a caller hangs up"
     )
+    add_json_option(parser)
     parser.add_argument("--seed", type=number, default=1, metavar="N", help="of the load's randomness [1]")
 
 
@@ -94,28 +100,34 @@ async def _show(args: Namespace, folder: str) -> None:
     import signal
 
     from sidecar.demo.config import FALLBACK, FALLBACK_GPU, PRIMARY, primary_gpu
+    from sidecar.demo.facts import Facts
     from sidecar.demo.llm import SimulatedLlm
+    from sidecar.demo.opening import opening
     from sidecar.demo.story import Story
 
     stop = asyncio.Event()
     for number_of_signal in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number_of_signal, stop.set)
     terminal = _Terminal(stop.set)
-    story = Story(terminal.say, terminal.paint)
+    story: Teller = Facts(terminal.say) if args.json else Story(terminal.say, terminal.paint)
     async with (
         SimulatedLlm(PRIMARY, primary_gpu(cancels=not args.no_cancel), told=story.gpu) as primary,
         SimulatedLlm(FALLBACK, FALLBACK_GPU) as fallback,
         _sidecar(folder, primary.url, fallback.url, story, adaptive=args.adaptive) as daemon,
     ):
-        for line in _opening(daemon, primary):
-            terminal.say(line)
+        at = _addresses(daemon)
+        if isinstance(story, Facts):
+            story.addresses(at)
+        else:
+            for line in opening(at, primary.spec, _command_here()):
+                terminal.say(line)
         await _tell(args, daemon.listen[0], primary, story, stop)
         story.summary(primary.gpu)
 
 
 @asynccontextmanager
 async def _sidecar(
-    folder: str, primary_url: str, fallback_url: str, story: Story, *, adaptive: bool
+    folder: str, primary_url: str, fallback_url: str, story: Teller, *, adaptive: bool
 ) -> AsyncIterator[Daemon]:
     """The daemon as `sidecar run` would run it, with the story listening."""
     from sidecar.daemon import StartRefused
@@ -142,7 +154,7 @@ async def _started(
     ports: tuple[int, int, int],
     primary_url: str,
     fallback_url: str,
-    story: Story,
+    story: Teller,
     *,
     adaptive: bool,
 ) -> Daemon:
@@ -168,24 +180,26 @@ async def _started(
     return daemon
 
 
-def _opening(daemon: Daemon, primary: SimulatedLlm) -> list[str]:
-    from sidecar.demo.opening import Addresses, opening
+def _addresses(daemon: Daemon) -> Addresses:
+    from sidecar.demo.opening import Addresses
 
     data_socket, data = map(str, daemon.listen)
     admin_socket, admin = map(str, daemon.admin_listen)
-    at = Addresses(
+    return Addresses(
         data_socket.removeprefix("unix:"),
         data,
         admin_socket.removeprefix("unix:"),
         admin,
         str(daemon.ops_listen[0]),
     )
-    command_here = "sidecar" if shutil.which("sidecar") else f"{shlex.quote(sys.executable)} -m sidecar"
-    return opening(at, primary.spec, command_here)
+
+
+def _command_here() -> str:
+    return "sidecar" if shutil.which("sidecar") else f"{shlex.quote(sys.executable)} -m sidecar"
 
 
 async def _tell(
-    args: Namespace, door: Address, primary: SimulatedLlm, story: Story, stop: asyncio.Event
+    args: Namespace, door: Address, primary: SimulatedLlm, story: Teller, stop: asyncio.Event
 ) -> None:
     """The load and the story, until the schedule ends or somebody stops it."""
     from sidecar.demo.app import ask

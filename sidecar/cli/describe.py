@@ -17,6 +17,9 @@ from sidecar.cli.table import Cell, Styled, clean, paint
 
 ENDPOINT_HEADER = ("SERVICE", "ENDPOINT", "STATE", "IN FLIGHT", "REQUESTS", "FAILED", "UNTIL", "REASON")
 
+COOLING_HEADER = ("SERVICE", "WHAT", "NAME", "UNTIL", "REASON")
+
+_IN_ROTATION = (pb.ENDPOINT_STATE_AVAILABLE, pb.ENDPOINT_STATE_RAMP)
 _STATE_STYLE = {"available": "good", "ejected": "bad", "probe_failed": "bad"}
 EVENT_STYLE = {
     "gap": "bad",
@@ -34,17 +37,32 @@ EVENT_STYLE = {
 
 def endpoint_row(endpoint: pb.Endpoint, now: datetime) -> list[Cell]:
     """One endpoint under ENDPOINT_HEADER."""
-    state = plain(endpoint).get("state", "unspecified")
+    state = "at its limit" if at_its_limit(endpoint) else plain(endpoint).get("state", "unspecified")
     return [
         endpoint.service,
         endpoint.endpoint,
         Styled(str(state), _STATE_STYLE.get(str(state), "warn")),
-        str(endpoint.in_flight),
+        in_flight_words(endpoint),
         str(endpoint.requests),
         f"{endpoint.failures} ({endpoint.failure_percentage:.0f} %)" if endpoint.failures else "0",
         _until(endpoint, now),
         endpoint.reason,
     ]
+
+
+def cooling_row(scope: pb.ScopeCooled, now: datetime) -> list[Cell]:
+    """A key, a model or a service that is left alone, under COOLING_HEADER."""
+    return [scope.service, scope.scope, scope.name, _until(scope, now), Styled(scope.reason, "warn")]
+
+
+def in_rotation(endpoint: pb.Endpoint) -> bool:
+    """Requests go there, be it as one of a growing share or when its limit has room again."""
+    return endpoint.state in _IN_ROTATION
+
+
+def at_its_limit(endpoint: pb.Endpoint) -> bool:
+    """In rotation, but what comes now goes elsewhere: as many requests are in flight as adaptive_concurrency allows."""
+    return in_rotation(endpoint) and not endpoint.available
 
 
 def event_line(event: pb.HealthEvent, *, colour: bool) -> str:
@@ -60,8 +78,11 @@ def event_words(event: pb.HealthEvent) -> str:
     match event.WhichOneof("event"):
         case "snapshot":
             endpoints = event.snapshot.endpoints
-            up = sum(endpoint.available for endpoint in endpoints)
-            return f"{up} of {len(endpoints)} endpoints available, policy generation {event.snapshot.policy_generation}"
+            up = sum(map(in_rotation, endpoints))
+            full = sum(map(at_its_limit, endpoints))
+            limited = f" ({full} at its limit)" if full == 1 else f" ({full} at their limits)" if full else ""
+            generation = event.snapshot.policy_generation
+            return f"{up} of {len(endpoints)} endpoints in rotation{limited}, policy generation {generation}"
         case "gap":
             return _gap(event.gap)
         case "endpoint_ejected":
@@ -137,11 +158,18 @@ def _local(stamp: Timestamp) -> datetime:
     return datetime.fromtimestamp(stamp.ToNanoseconds() / 1e9).astimezone()
 
 
-def _until(endpoint: pb.Endpoint, now: datetime) -> str:
-    if not endpoint.HasField("until"):
+def _until(told: pb.Endpoint | pb.ScopeCooled, now: datetime) -> str:
+    if not told.HasField("until"):
         return "-"
-    left = _local(endpoint.until) - now
+    left = _local(told.until) - now
     return f"in {max(left, timedelta()).total_seconds():.0f}s"
+
+
+def in_flight_words(endpoint: pb.Endpoint) -> str:
+    """With what still counts of requests that were given up, and the limit, where there is one: `9+2 of 12`."""
+    ghosts = f"+{endpoint.ghosts}" if endpoint.ghosts else ""
+    limit = f" of {max(1, int(endpoint.concurrency_limit))}" if endpoint.HasField("concurrency_limit") else ""
+    return f"{endpoint.in_flight}{ghosts}{limit}"
 
 
 def _because(reason: str) -> str:

@@ -65,10 +65,11 @@ def run(args: Namespace) -> int:
 
     with connect(args) as admin:
         running = admin.get_policy()
-        endpoints = admin.endpoints()
+        standing = admin.list_endpoints()
     snapshot = build_snapshot(running.policy, running.generation)
     request = Request(args.path, args.model, dict(args.header))
-    told = forecast(snapshot, endpoints, request, args.failing, time.time_ns() / 1e9)
+    now = time.time_ns() / 1e9
+    told = forecast(snapshot, standing.endpoints, request, args.failing, now, standing.cooling)
     if args.json:
         import json
 
@@ -89,7 +90,8 @@ def _print(told: Forecast, snapshot: Snapshot, request: Request, failure: Failur
             print("\n".join(f"  {line}" for line in table(header, rows, colour=colour)))
 
     where = f"route {told.route.name}" if told.route else "no route"
-    print(f"{request.path}, {_asked(request)}: {where}, policy generation {snapshot.generation}")
+    limited = "; its rate_limit comes before all this" if told.route and told.route.rate_limit else ""
+    print(f"{request.path}, {_asked(request)}: {where}, policy generation {snapshot.generation}{limited}")
     section(
         f"Tried now, if each attempt ended with {failure.code}",
         ("#", "SERVICE", "ENDPOINT", "WHY", "HOW"),
@@ -126,6 +128,8 @@ def _how(attempt: Attempt, snapshot: Snapshot, request: Request) -> str:
     told = [f"first packet within {write_duration(round(service.timeouts.first_packet * SECOND))}"]
     if model is not None:
         told.append(f"as model {model}")
+    if service.rate_limit:
+        told.append("if its rate_limit has room")
     return ", ".join(told)
 
 

@@ -1,12 +1,12 @@
 """What would become of one request now: the daemon's own rules, fed with what the admin API tells. No clock, no I/O.
 
-In:      the running policy as a Snapshot, the endpoints as ListEndpoints gives them, a request, and how every
-         attempt of it shall fail.
+In:      the running policy as a Snapshot, endpoints and what is left alone as ListEndpoints gives them, a request,
+         and how every attempt of it shall fail.
 Out:     the route, the attempts in order, and why each other route and endpoint is not among them.
 How:     Router, Candidates and Plan are those of the data path; only the endpoints are copies.
 Exact:   but for what only the daemon knows: which of the endpoints in rotation chance draws (all of them are
          named), whether a growing share lets this very request in (told with the attempt), whether an adaptive limit
-         that is nearly reached does, and how much of the retry budget is used at the moment.
+         that is nearly reached does, and how much of the retry budget and of a rate limit is used at the moment.
 Units:   seconds; now is 0.
 """
 
@@ -21,7 +21,9 @@ from llmsidecar.v1 import health_pb2 as pb
 
 from sidecar.attempt.budget import RetryBudget
 from sidecar.attempt.plan import Answer, Drop, Plan, Queue, Try, Wait
+from sidecar.cli.describe import in_flight_words
 from sidecar.failure import Failure, FailureKind
+from sidecar.health.scopes import Blame, Cooling, Scope, Scopes
 from sidecar.policy.snapshot import Route, Snapshot
 from sidecar.route.candidates import Candidates, ServicePicker
 from sidecar.route.match import Router
@@ -108,7 +110,12 @@ class Seen:
 
 
 def forecast(
-    snapshot: Snapshot, endpoints: Sequence[pb.Endpoint], request: Request, failure: Failure, at: float
+    snapshot: Snapshot,
+    endpoints: Sequence[pb.Endpoint],
+    request: Request,
+    failure: Failure,
+    at: float,
+    cooling: Sequence[pb.ScopeCooled] = (),
 ) -> Forecast:
     """`at`: the Unix time of now, against which `until` is told."""
     route = Router(snapshot).match(request.path, request.model, request.header)
@@ -118,11 +125,14 @@ def forecast(
     if route is None:
         return Forecast(None, others)
     seen = [_seen(told, snapshot, at) for told in endpoints]
-    chooser = _candidates(snapshot, route, seen)
+    closed = {name: _closed(snapshot, name, request.model, cooling, at) for name in route.services}
+    chooser = _candidates(snapshot, route, seen, closed)
     attempts, end = _attempts(route, chooser, seen, failure)
     tried = {(attempt.service, name) for attempt in attempts for name in (attempt.endpoint, *attempt.others)}
     left_out = (
-        (*one.key, _why_left_out(one, snapshot, route, chooser)) for one in seen if one.key not in tried
+        (*one.key, _why_left_out(one, snapshot, route, chooser, closed))
+        for one in seen
+        if one.key not in tried
     )
     return Forecast(route, others, tuple(attempts), end, tuple(left_out))
 
@@ -147,10 +157,27 @@ def _seen(told: pb.Endpoint, snapshot: Snapshot, at: float) -> Seen:
     return Seen(told, until, service.passive_health.ramp if service else 0.0)
 
 
-def _candidates(snapshot: Snapshot, route: Route, seen: Sequence[Seen]) -> Candidates[Seen]:
+def _closed(
+    snapshot: Snapshot, name: str, asked: str | None, told: Sequence[pb.ScopeCooled], at: float
+) -> Cooling | None:
+    """Why nothing is sent to the service for this model at present: its keys, the model or all of it are left alone."""
+    service, scopes = snapshot.services[name], Scopes()
+    scopes.keys = tuple(Scope("credential", key) for key in service.credential_names())
+    for one in told:
+        left = one.until.ToNanoseconds() / 1e9 - at
+        if one.service == name and one.enforced and left > 0.0:
+            scopes.cool(Blame(Scope(one.scope, one.name), one.reason, left, left, left), left, NOW)
+    return scopes.closed(name, service.model_for(asked) or asked, NOW)
+
+
+def _candidates(
+    snapshot: Snapshot, route: Route, seen: Sequence[Seen], closed: Mapping[str, Cooling | None]
+) -> Candidates[Seen]:
     def picker(name: str) -> ServicePicker[Seen]:
         mine = [one for one in seen if one.key.service == name]
-        return ServicePicker(snapshot.services[name], lambda: mine, Random(0))
+        cooling = closed[name]
+        skipped = None if cooling is None else cooling.skipped()
+        return ServicePicker(snapshot.services[name], lambda: mine, Random(0), lambda model, now: skipped)
 
     return Candidates([picker(name) for name in route.services])
 
@@ -207,14 +234,22 @@ def _attempt(command: Try[Seen], seen: Sequence[Seen], tried: Collection[Endpoin
     )
 
 
-def _why_left_out(one: Seen, snapshot: Snapshot, route: Route, chooser: Candidates[Seen]) -> str:
+def _why_left_out(
+    one: Seen,
+    snapshot: Snapshot,
+    route: Route,
+    chooser: Candidates[Seen],
+    closed: Mapping[str, Cooling | None],
+) -> str:
     service = snapshot.services.get(one.key.service)
     if service is None or one.key.service not in route.services:
         return f"its service is not in route {route.name}"
+    if (cooling := closed[one.key.service]) is not None:
+        return f"left alone: {cooling.reason}, for {cooling.until:.0f}s more"
+    if one.overloaded(NOW):
+        return f"at its adaptive limit: {in_flight_words(one.told)} in flight"
     if not one.told.available:
         return state_words(one.told, one.due_back(NOW))
-    if one.overloaded(NOW):
-        return f"at its adaptive limit: {one.in_flight} in flight of {one.told.concurrency_limit:.0f}"
     if service.max_concurrency and not chooser.usable(route.services.index(service.name), NOW):
         return f"its service is full: max_concurrency is {service.max_concurrency}"
     return "in rotation; the attempts before it leave no need or no turn for it"

@@ -55,6 +55,9 @@ def serve(config: str | None) -> int:
 
     import uvloop
 
+    from sidecar.cli.later import load_later
+
+    load_later("google.protobuf.internal.python_message")
     from sidecar.policy import load
 
     loaded = load(text)

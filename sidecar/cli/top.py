@@ -68,20 +68,21 @@ def _watch(admin: AdminClient, draw: Draw, interval: float, count: int | None) -
 
     from sidecar.cli.top_model import TopModel
 
-    endpoints = admin.endpoints()  # a daemon that was never there ends the command here
+    standing = admin.list_endpoints()  # a daemon that was never there ends the command here
     model, lock, stop = TopModel(), threading.Lock(), threading.Event()
     threading.Thread(target=_follow, args=(admin, model, lock), daemon=True).start()
     drawn = 0
     while drawn != count:
         with lock:
-            draw(model.lost or f"connected to {admin.address}", model, endpoints, datetime.now(UTC))
+            model.cooling = standing.cooling
+            draw(model.lost or f"connected to {admin.address}", model, standing.endpoints, datetime.now(UTC))
         drawn += 1
         if drawn == count:
             return
         stop.wait(interval)
         lost = ""
         try:
-            endpoints = admin.endpoints()
+            standing = admin.list_endpoints()
         except Unreachable as error:
             lost = f"not connected, trying again: {error}"
         with lock:

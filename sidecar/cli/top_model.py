@@ -19,9 +19,13 @@ from typing import NamedTuple
 from llmsidecar.v1 import health_pb2 as pb
 
 from sidecar.cli.describe import (
+    COOLING_HEADER,
     ENDPOINT_HEADER,
+    at_its_limit,
+    cooling_row,
     endpoint_row,
     event_words,
+    in_rotation,
     seconds_of,
     short_time,
     time_of_day,
@@ -36,7 +40,7 @@ EVENTS_KEPT = 50
 EVENTS_SHOWN = 10
 SERVICE_HEADER = (
     "SERVICE",
-    "AVAILABLE",
+    "IN ROTATION",
     "IN FLIGHT",
     "ANSWERS/s",
     "SHARE",
@@ -71,7 +75,8 @@ class ServiceFigures(NamedTuple):
     """One service over the window."""
 
     name: str
-    up: int
+    up: int  # endpoints in rotation
+    at_limit: int  # of these
     endpoints: int
     in_flight: int
     attempts: int
@@ -92,6 +97,7 @@ class TopModel:
     attempts: deque[Attempt] = field(default_factory=lambda: deque(maxlen=MOST_ATTEMPTS))
     fallbacks: deque[FellBack] = field(default_factory=lambda: deque(maxlen=MOST_ATTEMPTS))
     recent: deque[pb.HealthEvent] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    cooling: Sequence[pb.ScopeCooled] = ()  # what is left alone, as of the last look
     began: float | None = None  # time of the first event
     generation: int = 0  # of the policy; 0: not told yet
     lost: str = ""  # why there is no connection; empty: there is one
@@ -127,14 +133,19 @@ class TopModel:
         """From, to and reason of the fallbacks, the most frequent first; as of the last look at the services."""
         return Counter(fallback.way for fallback in self.fallbacks).most_common()
 
+    def left_alone(self, now: datetime) -> list[list[Cell]]:
+        return [cooling_row(scope, now) for scope in self.cooling]
+
     def sections(self, endpoints: Sequence[pb.Endpoint], now: datetime) -> list[Section]:
         """Everything there is to see, as tables."""
         services = [_service_row(figures) for figures in self.services(endpoints, now)]
+        left_alone = [Section("Left alone", COOLING_HEADER, self.left_alone(now))] if self.cooling else []
         ways = [[*way, str(count)] for way, count in self.ways()]
         events = [event_row(event) for event in self.newest(EVENTS_SHOWN)]
         return [
             Section(f"Services, last {WINDOW:.0f} s", SERVICE_HEADER, services),
             Section("Endpoints", ENDPOINT_HEADER, [endpoint_row(endpoint, now) for endpoint in endpoints]),
+            *left_alone,
             Section(f"Fallbacks, last {WINDOW:.0f} s", ("FROM", "TO", "REASON", "REQUESTS"), ways),
             Section("Events", ("TIME", "EVENT", "WHAT"), events),
         ]
@@ -148,6 +159,7 @@ class TopModel:
             "policy_generation": self.generation,
             "services": [{k: v for k, v in one.items() if k != "course"} for one in services],
             "endpoints": [plain(endpoint, complete=True) for endpoint in endpoints],
+            "left_alone": [plain(scope, complete=True) for scope in self.cooling],
             "fallbacks": [
                 {"from": way[0], "to": way[1], "reason": way[2], "requests": count}
                 for way, count in self.ways()
@@ -171,7 +183,8 @@ class TopModel:
         waits = sorted(a.first_packet for a in attempts if a.first_packet is not None)
         return ServiceFigures(
             name=name,
-            up=sum(endpoint.available for endpoint in mine),
+            up=sum(map(in_rotation, mine)),
+            at_limit=sum(map(at_its_limit, mine)),
             endpoints=len(mine),
             in_flight=sum(endpoint.in_flight for endpoint in mine),
             attempts=len(attempts),
@@ -196,7 +209,7 @@ def event_row(event: pb.HealthEvent) -> list[Cell]:
 
 
 def availability(figures: ServiceFigures) -> Styled:
-    all_up = figures.up == figures.endpoints
+    all_up = figures.up == figures.endpoints and not figures.at_limit
     return Styled(f"{figures.up}/{figures.endpoints}", "good" if all_up else "warn" if figures.up else "bad")
 
 

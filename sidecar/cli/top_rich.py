@@ -18,7 +18,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from sidecar.cli.describe import ENDPOINT_HEADER, EVENT_STYLE, endpoint_row
+from sidecar.cli.describe import COOLING_HEADER, ENDPOINT_HEADER, EVENT_STYLE, endpoint_row
 from sidecar.cli.table import Cell, Styled, clean
 from sidecar.cli.top_model import WINDOW, ServiceFigures, TopModel, availability, event_row, time_or_dash
 
@@ -26,6 +26,8 @@ STYLES = {"good": "green", "bad": "red", "warn": "yellow", "dim": "dim", "head":
 HUES = ("bright_blue", "dark_orange", "turquoise2", "orchid", "deep_pink3", "yellow3")
 BLOCKS = "▁▂▃▄▅▆▇█"
 WIDE = 128  # columns of a terminal that has room for everything
+NARROW = 100  # with less than that only what fits into 80 is shown
+LONGEST_NAME = 16  # of a service, in a narrow terminal
 FEWEST_EVENTS = 3
 
 Draw = Callable[[str, TopModel, Sequence[pb.Endpoint], datetime], None]
@@ -52,47 +54,63 @@ def view(
     height: int = 50,
 ) -> RenderableType:
     """One view as something rich can draw."""
-    wide = width >= WIDE
+    wide, narrow = width >= WIDE, width < NARROW
     services = model.services(endpoints, now)
     ways = model.ways()[:FEWEST_EVENTS]
-    used = 2 + (len(services) + 3) + (len(endpoints) + 3) + (len(ways) + 3 if ways else 0) + 2
+    cooling = model.left_alone(now)
+    used = 2 + (len(services) + 3) + (len(endpoints) + 3) + 2
+    used += sum(len(rows) + 3 for rows in (cooling, ways) if rows)
     parts = [
-        _headline(status if wide else "", model, endpoints, services),
-        _services(services, wide=wide),
-        _endpoints(endpoints, now, wide=wide),
+        _headline(status if wide else "", model, endpoints, services, narrow=narrow),
+        _services(services, wide=wide, narrow=narrow),
+        _endpoints(endpoints, now, wide=wide, narrow=narrow),
     ]
+    if cooling:
+        parts.append(_cooling(cooling))
     if ways:
         parts.append(_ways(ways))
     return Group(*parts, _events(model.newest(max(FEWEST_EVENTS, height - used))))
 
 
 def _headline(
-    status: str, model: TopModel, endpoints: Sequence[pb.Endpoint], services: Sequence[ServiceFigures]
+    status: str,
+    model: TopModel,
+    endpoints: Sequence[pb.Endpoint],
+    services: Sequence[ServiceFigures],
+    *,
+    narrow: bool,
 ) -> RenderableType:
-    out = [figures.name for figures in services if figures.endpoints and not figures.up]
-    up = sum(endpoint.available for endpoint in endpoints)
+    there = [figures for figures in services if figures.endpoints]
+    out = [_name(figures.name, narrow=narrow) for figures in there if not figures.up]
+    full = [_name(figures.name, narrow=narrow) for figures in there if figures.at_limit == figures.up]
+    up = sum(figures.up for figures in services)
     if model.lost or model.blind:
         verdict = Text(" BLIND ", style="bold white on red")
     elif out:
-        verdict = Text(clean(f" {', '.join(out)} OUT OF ROTATION "), style="bold white on red")
+        verdict = Text(f" {', '.join(out)} OUT OF ROTATION ", style="bold white on red")
     elif up < len(endpoints):
         verdict = Text(f" {len(endpoints) - up} OF {len(endpoints)} OUT ", style="bold black on yellow")
+    elif full:
+        verdict = Text(f" {', '.join(full)} AT ITS LIMIT ", style="bold black on yellow")
+    elif model.cooling:
+        alone = dict.fromkeys(_name(scope.service, narrow=narrow) for scope in model.cooling)
+        verdict = Text(f" {', '.join(alone)} LEFT ALONE IN PART ", style="bold black on yellow")
     else:
         verdict = Text(" ALL IN ROTATION ", style="bold black on green")
     rate = sum(figures.rate for figures in services)
+    rate_and_policy = f"{rate:.1f} answers/s   policy generation {model.generation or '?'}"
+    cells = [verdict, Text(model.lost or model.blind or rate_and_policy)]
+    if not narrow:
+        end = Text(f"{clean(status)}   Ctrl-C ends it", style="dim")
+        cells = [Text("sidecar top", style="bold"), *cells, end]
     line = Table.grid(expand=True, padding=(0, 2))
-    for justify in ("left", "left", "left", "right"):
-        line.add_column(justify=justify, no_wrap=True, overflow="ellipsis")
-    line.add_row(
-        Text("sidecar top", style="bold"),
-        verdict,
-        Text(f"{rate:.1f} answers/s   policy generation {model.generation or '?'}"),
-        Text(f"{clean(status)}   Ctrl-C ends it", style="dim"),
-    )
+    for cell in cells:
+        line.add_column(justify="right" if cell is cells[-1] else "left", no_wrap=True, overflow="ellipsis")
+    line.add_row(*cells)
     return Group(line, Text(""))
 
 
-def _services(services: Sequence[ServiceFigures], *, wide: bool) -> RenderableType:
+def _services(services: Sequence[ServiceFigures], *, wide: bool, narrow: bool) -> RenderableType:
     slowest = max((wait for figures in services for wait in figures.course if wait is not None), default=0.0)
     table = _table()
     course = f"FIRST PACKET, up to {time_or_dash(slowest or None)}" if wide else "FIRST PACKET"
@@ -102,33 +120,38 @@ def _services(services: Sequence[ServiceFigures], *, wide: bool) -> RenderableTy
         if wide or name != "IN FLIGHT":
             table.add_column(name, justify="right", no_wrap=True)
     table.add_column(course, no_wrap=True)
-    table.add_column("FELL BACK", justify="right", no_wrap=True)
+    if not narrow:  # else the table of fallbacks has to do
+        table.add_column("FELL BACK", justify="right", no_wrap=True)
     for place, figures in enumerate(services):
-        table.add_row(*_service(figures, HUES[place % len(HUES)], slowest, wide=wide))
+        table.add_row(*_service(figures, HUES[place % len(HUES)], slowest, wide=wide, narrow=narrow))
     return _panel(f"Services, last {WINDOW:.0f} s", table)
 
 
-def _service(figures: ServiceFigures, hue: str, slowest: float, *, wide: bool) -> list[Text]:
+def _service(figures: ServiceFigures, hue: str, slowest: float, *, wide: bool, narrow: bool) -> list[Text]:
     failed = figures.failed / figures.attempts if figures.attempts else 0.0
     course = figures.course if wide else figures.course[-12:]
-    return [
-        Text.assemble(("● ", hue), (clean(figures.name), "bold")),
+    row = [
+        Text.assemble(("● ", hue), (_name(figures.name, narrow=narrow), "bold")),
         _text(availability(figures)),
-        _share(figures.share, hue, 18 if wide else 8),
+        _share(figures.share, hue, 18 if wide else 0 if narrow else 8),
         Text(f"{figures.rate:.1f}"),
         Text(f"{failed:.0%}", style="red" if failed else "dim"),
         *([Text(str(figures.in_flight))] if wide else []),
         Text(time_or_dash(figures.p50)),
         Text(time_or_dash(figures.p99)),
         Text(sparkline(course, slowest), style=hue),
-        Text(str(figures.fell_back), style="yellow" if figures.fell_back else "dim"),
     ]
+    if not narrow:
+        row.append(Text(str(figures.fell_back), style="yellow" if figures.fell_back else "dim"))
+    return row
 
 
 def _share(share: float | None, hue: str, cells: int) -> Text:
     filled = round(cells * (share or 0.0))
     told = "   -" if share is None else f"{share:4.0%}"
-    return Text.assemble(("━" * filled, hue), ("━" * (cells - filled), "grey23"), f" {told}")
+    return Text.assemble(
+        ("━" * filled, hue), ("━" * (cells - filled), "grey23"), f" {told}" if cells else told
+    )
 
 
 def sparkline(course: Sequence[float | None], top: float) -> str:
@@ -139,10 +162,16 @@ def sparkline(course: Sequence[float | None], top: float) -> str:
     )
 
 
-def _endpoints(endpoints: Sequence[pb.Endpoint], now: datetime, *, wide: bool) -> RenderableType:
-    shown = [
-        place for place, name in enumerate(ENDPOINT_HEADER) if wide or name not in ("IN FLIGHT", "REQUESTS")
-    ]
+def _name(service: str, *, narrow: bool) -> str:
+    name = clean(service)
+    return f"{name[: LONGEST_NAME - 1]}…" if narrow and len(name) > LONGEST_NAME else name
+
+
+def _endpoints(
+    endpoints: Sequence[pb.Endpoint], now: datetime, *, wide: bool, narrow: bool
+) -> RenderableType:
+    hidden = () if wide else ("REQUESTS", "FAILED") if narrow else ("IN FLIGHT", "REQUESTS")
+    shown = [place for place, name in enumerate(ENDPOINT_HEADER) if name not in hidden]
     table = _table()
     table.expand = True
     for place in shown:
@@ -150,8 +179,18 @@ def _endpoints(endpoints: Sequence[pb.Endpoint], now: datetime, *, wide: bool) -
         table.add_column(ENDPOINT_HEADER[place], no_wrap=True, overflow="ellipsis", ratio=1 if last else None)
     for endpoint in endpoints:
         row = endpoint_row(endpoint, now)
+        row[0] = _name(endpoint.service, narrow=narrow)
         table.add_row(*(_text(row[place]) for place in shown))
     return _panel("Endpoints", table)
+
+
+def _cooling(rows: Sequence[Sequence[Cell]]) -> RenderableType:
+    table = _table()
+    for name in COOLING_HEADER:
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*map(_text, row))
+    return _panel("Left alone", table)
 
 
 def _ways(ways: Sequence[tuple[tuple[str, str, str], int]]) -> RenderableType:

@@ -23,6 +23,8 @@ from sidecar.exchange.answers import own_response
 from sidecar.exchange.exchange import Exchange
 from sidecar.wire.dialect import Shape, shape_of
 from sidecar.wire.framing import Chunked
+from sidecar.wire.head_cache import Likely
+from sidecar.wire.head_cache import likely as likely_of
 from sidecar.wire.heads import Refusal, RequestHead, head_end
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class AppConnection(asyncio.Protocol):
         "_chunked",
         "_exchange",
         "_head",
+        "_last_head",
+        "_likely",
         "_listener",
         "_missing",
         "_seen",
@@ -75,6 +79,8 @@ class AppConnection(asyncio.Protocol):
         self._buffer = b""
         self._seen = 0  # of the buffer, searched for the end of a head
         self._head: RequestHead | None = None
+        self._last_head: RequestHead | None = None  # kept over requests
+        self._likely: Likely[RequestHead] | None = None  # once a head has come twice in a row
         self._trace: bytes | None = None  # the request's traceparent
         self._body: list[bytes] = []
         self._missing = 0  # bytes of a counted body
@@ -233,33 +239,51 @@ class AppConnection(asyncio.Protocol):
     def _read_head(self, *, first: bool) -> None:
         listener, buffer = self._listener, self._buffer
         limits = listener.limits
-        end = head_end(buffer, max(self._seen - 3, 0))
-        if end < 0:
-            self._seen = len(buffer)
-        if end > limits.max_header or (end < 0 and len(buffer) > limits.max_header):
-            self._refuse(Refused(431, "header_too_large", f"The head is over {limits.max_header} bytes"))
-            return
-        if end < 0:
-            return
-        read = listener.heads.parse(buffer[:end])
-        if isinstance(read, Refusal):
-            self._refuse(Refused(read.status, read.code, read.why))
-            return
-        head, length, self._trace = read
-        self._head = head
+        if (likely := self._likely) is not None and (found := likely.match(buffer, limits.max_header)):
+            end, length = found
+            head, self._trace = likely.head, None
+            self._head = head
+        else:
+            end = self._search_head(buffer)
+            if end < 0:
+                return
+            assert self._head is not None
+            head, length = self._head, self._missing
         self.keep_alive = head.keep_alive and not listener.draining
         refused = listener.admit(head)
         if refused is not None:
             self._buffer = buffer[end:]
             self._refuse(refused)
             return
-        length = length or 0
         if first and head.at_once and len(buffer) == end + length and length <= limits.max_request_body:
             self._buffer = b""  # the usual request: all of it is here, and nothing else
             self._begin_exchange(head, buffer[end:])
             return
         self._buffer = buffer[end:]
         self._begin_body(head, length)
+
+    def _search_head(self, buffer: bytes) -> int:
+        """Sets head, trace and the length of the body, and says where the head ends; -1: it does not, or is refused."""
+        listener = self._listener
+        most = listener.limits.max_header
+        end = head_end(buffer, max(self._seen - 3, 0))
+        if end < 0:
+            self._seen = len(buffer)
+        if end > most or (end < 0 and len(buffer) > most):
+            self._refuse(Refused(431, "header_too_large", f"The head is over {most} bytes"))
+            return -1
+        if end < 0:
+            return -1
+        read = listener.heads.parse(buffer[:end])
+        if isinstance(read, Refusal):
+            self._refuse(Refused(read.status, read.code, read.why))
+            return -1
+        head, length, self._trace = read
+        if head is self._last_head:
+            self._likely = likely_of(buffer[:end], head)
+        self._head = self._last_head = head
+        self._missing = length or 0
+        return end
 
     def _begin_body(self, head: RequestHead, length: int) -> None:
         self._state = BODY

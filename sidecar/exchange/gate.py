@@ -22,7 +22,8 @@ from sidecar.policy.snapshot import AnswerLimits
 from sidecar.wire.dialect import Shape
 from sidecar.wire.first_packet import StreamReader
 from sidecar.wire.framing import UntilClose, Walker, may_have_body, response_walker
-from sidecar.wire.head_cache import ResponseHeads
+from sidecar.wire.head_cache import Likely, ResponseHeads
+from sidecar.wire.head_cache import likely as likely_of
 from sidecar.wire.heads import ResponseHead, head_end
 
 MAX_INTERIM = 16  # 1xx responses before the real one; nobody sends more than one or two
@@ -60,6 +61,8 @@ class Terms:
         "first_packet_is",
         "heads",
         "kind",
+        "last_head",
+        "likely",
         "limits",
         "max_held",
         "method",
@@ -92,6 +95,8 @@ class Terms:
         self.complete = complete
         self.own_credential = own_credential
         self.fallback_on = fallback_on
+        self.last_head: ResponseHead | None = None
+        self.likely: Likely[ResponseHead] | None = None  # once a head has come twice in a row
 
 
 class Gate:
@@ -190,37 +195,59 @@ class Gate:
 
     def _read_head(self, data: bytes) -> bytes | Failure | None:
         """What follows the head; None: it is not all there."""
-        raw = self._raw + data if self._raw else data
+        terms = self._terms
+        if (
+            (likely := terms.likely) is not None
+            and not self._raw
+            and (found := likely.match(data, terms.limits.max_header))
+        ):
+            end, self.length = found
+            self.head = head = likely.head
+            raw = data[end:]
+        else:
+            read = self._search_head(self._raw + data if self._raw else data)
+            if not isinstance(read, bytes):
+                return read
+            raw = read
+            assert self.head is not None
+            head = self.head
+        hold, may_be_whole = self._way_to_hold(head)
+        self._hold = hold
+        if may_be_whole and self.length == len(raw):
+            self.whole = True
+        else:
+            self.walker = response_walker(head, terms.method, self.length)
+            if hold is STREAM:
+                self.reader = StreamReader(terms.shape, terms.kind, terms.limits.max_event)
+        return raw
+
+    def _search_head(self, raw: bytes) -> bytes | Failure | None:
+        """Sets head and length, passing interim ones over. What follows; None: it is not all there."""
+        terms = self._terms
+        most = terms.limits.max_header
         while True:
             end = head_end(raw)
-            most = self._terms.limits.max_header
             if end < 0 or end > most:
                 self._raw = raw
                 if len(raw) > most:
                     return Failure(FailureKind.BAD_RESPONSE, detail=f"head of over {most} bytes")
                 return None
-            read = self._terms.heads.parse(raw[:end])
+            read = terms.heads.parse(raw[:end])
             if isinstance(read, str):
                 return Failure(FailureKind.BAD_RESPONSE, detail=read)
             head, length = read
-            raw = raw[end:]
             if head.status >= 200:
                 break
+            raw = raw[end:]
             self._interim += 1
             if head.status == 101 or self._interim > MAX_INTERIM:
                 return Failure(FailureKind.BAD_RESPONSE, detail=f"unexpected interim response {head.status}")
         self._raw = b""
         self.head, self.length = head, length
-        hold, may_be_whole = self._way_to_hold(head)
-        self._hold = hold
-        if may_be_whole and length == len(raw):
-            self.whole = True
-        else:
-            self.walker = response_walker(head, self._terms.method, length)
-            if hold is STREAM:
-                terms = self._terms
-                self.reader = StreamReader(terms.shape, terms.kind, terms.limits.max_event)
-        return raw
+        if head is terms.last_head:
+            terms.likely = likely_of(raw[:end], head)
+        terms.last_head = head
+        return raw[end:]
 
     def _way_to_hold(self, head: ResponseHead) -> tuple[Hold, bool]:
         """What to wait for, and whether that may be a body which comes with its head; the same for alike heads."""

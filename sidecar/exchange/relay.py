@@ -150,19 +150,11 @@ class StreamRelay:
     def received(self, data: bytes) -> End | Failure | None:
         walker, reader = self._walker, self._reader
         payload = walker.feed(data)
-        reader.feed(payload)
-        if (
-            self._verbatim
-            and self._aligned
-            and walker.between_chunks
-            and not reader.pending
-            and not self._kept
-            and not walker.done
-            and reader.error is None
-            and walker.broken is None
-        ):
+        plain = reader.feed(payload)
+        if plain and self._verbatim and self._aligned and walker.between_chunks and not self._kept:
             self._inside_event = False
-            self._send(data)
+            self._record.bytes_out += len(data)
+            self._write(data)
             return None
         self._aligned = walker.between_chunks
         whole = self._whole_events(payload)

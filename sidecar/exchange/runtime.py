@@ -169,9 +169,7 @@ class ServiceRuntime:
         cooling = scopes.closed(name, sent, now)
         if cooling is not None and scopes.all_keys(now) is not None and self.keys.renew(now):
             cooling = scopes.closed(name, sent, now)
-        if cooling is None:
-            return None
-        return Skipped("rate_limited" if cooling.reason == "rate_limited" else "cooling", cooling.until)
+        return None if cooling is None else cooling.skipped()
 
     def pool(self, address: str) -> EndpointPool:
         """The connections to one of its endpoints."""

@@ -11,7 +11,8 @@ Rules:   - credential, of keys that the sidecar supplies: refused (401) or witho
          - service: a 529 or an event that says the same for its Retry-After, or else for 5 seconds that double up to
            a minute; any success forgets the past.
          No wish is granted beyond `max_ejection_time`. One that moves the end by less than a second changes nothing.
-Limits:  MOST models a service; the one that is back first makes room.
+Limits:  MOST models a service; the one that is back first makes room. A name that is longer than LONGEST_NAME is
+         forgotten at once: an app may make up any, and it would stand in every snapshot.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sidecar.failure import Failure, FailureKind
+from sidecar.terms import Skipped
 
 MINUTE = 60.0
 MOST = 100
+LONGEST_NAME = 256
 LEAST_EXTENSION = 1.0
 
 
@@ -45,10 +48,16 @@ class Cooling(NamedTuple):
     until: float
     enforced: bool = True  # else it only would be left alone
 
+    def skipped(self) -> Skipped:
+        """What it means to a request that nothing may be sent."""
+        return Skipped("rate_limited" if self.reason == "rate_limited" else "cooling", self.until)
+
 
 def blame_of(failure: Failure, service: str, credential: str | None, model: str | None) -> Blame | None:
     """The scope that a failure is about; None: the endpoint, or nobody. `credential`: the sidecar's own key, if any."""
     if failure.kind is FailureKind.MODEL_NOT_FOUND and model is not None:
+        if len(model) > LONGEST_NAME:
+            return None
         return Blame(Scope("model", model), "model_not_found", MINUTE, MINUTE, None)
     if failure.service_wide or failure.status == 529:
         return Blame(Scope("service", service), "overloaded", 5.0, MINUTE, failure.retry_after)

@@ -87,6 +87,7 @@ def _reason_and_end(endpoint: EndpointHealth, now: float) -> tuple[str, float | 
         case State.PROBATION:
             return "ejection_ended", None
         case State.RAMP if endpoint.ramp_from is not None:
-            return endpoint.return_reason, endpoint.ramp_from + endpoint.passive.policy.ramp
+            reason = "overloaded" if endpoint.overloaded(now) else endpoint.return_reason
+            return reason, endpoint.ramp_from + endpoint.passive.policy.ramp
         case _:
             return "overloaded" if endpoint.overloaded(now) else "", None

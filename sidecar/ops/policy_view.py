@@ -10,7 +10,7 @@ Secrets: of a credential the page learns where it comes from, never what it is; 
 from __future__ import annotations
 
 from sidecar.frozen import as_dict
-from sidecar.policy.snapshot import ActiveHealth, Credential, Route, Service, Snapshot
+from sidecar.policy.snapshot import ActiveHealth, AdaptiveConcurrency, Credential, Route, Service, Snapshot
 
 
 def policy_view(snapshot: Snapshot) -> dict[str, object]:
@@ -22,7 +22,7 @@ def policy_view(snapshot: Snapshot) -> dict[str, object]:
 
 
 def _service(service: Service) -> dict[str, object]:
-    url = service.url
+    url, adaptive = service.url, service.adaptive_concurrency
     return {
         "name": service.name,
         "url": f"{url.scheme}://{url.authority}{url.path}",
@@ -38,11 +38,13 @@ def _service(service: Service) -> dict[str, object]:
         "passive_health": as_dict(service.passive_health),
         "active_health": None if service.active_health is None else _active(service.active_health),
         "load_balancing": service.load_balancing,
+        "hash_on": as_dict(service.hash_on),
         "weights": dict(service.weights or {}),
         "max_concurrency": service.max_concurrency,
         "queue": None if service.queue is None else as_dict(service.queue),
         "rate_limit": [as_dict(limit) for limit in service.rate_limit],
-        "adaptive_concurrency": service.adaptive_concurrency is not None,
+        "adaptive_concurrency": None if adaptive is None else _adaptive(adaptive),
+        "limits_bytes": as_dict(service.limits),
         "insecure_skip_verify": service.tls.insecure_skip_verify,
     }
 
@@ -58,7 +60,10 @@ def _route(route: Route) -> dict[str, object]:
         "max_attempts": route.max_attempts,
         "retries_per_service": route.retries_per_service,
         "deadline_seconds": route.deadline,
+        "wait_for_retry_after_seconds": route.wait_for_retry_after,
+        "retry_budget": as_dict(route.retry_budget),
         "commit": route.commit,
+        "cut_last": route.cut_last,
         "hedge": None if route.hedge is None else as_dict(route.hedge),
         "rate_limit": [as_dict(limit) for limit in route.rate_limit],
     }
@@ -69,6 +74,11 @@ def _active(active: ActiveHealth) -> dict[str, object]:
     shown = as_dict(active)
     shown["request"] = None if active.request is None else active.request.path
     return shown
+
+
+def _adaptive(adaptive: AdaptiveConcurrency) -> dict[str, object]:
+    metrics = adaptive.queue_metrics
+    return {**as_dict(adaptive), "queue_metrics": None if metrics is None else as_dict(metrics)}
 
 
 def _credential(credential: Credential) -> str:

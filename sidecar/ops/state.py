@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from sidecar.frozen import Frozen
+from sidecar.health.events import ScopeCooled
 from sidecar.ops.series import Series
 
 EVENTS = 100
@@ -45,6 +46,10 @@ class EndpointStatus(Protocol):
     def consecutive_failures(self) -> int: ...
     @property
     def ejection_multiplier(self) -> int: ...
+    @property
+    def concurrency_limit(self) -> float | None: ...
+    @property
+    def ghosts(self) -> int: ...
 
 
 class RecentEvents:
@@ -69,6 +74,7 @@ class StateView(Frozen):
     not_ready: Callable[[], str | None]
     policy_generation: Callable[[], int]
     statuses: Callable[[], Sequence[EndpointStatus]]
+    cooling: Callable[[], Sequence[ScopeCooled]]
     active_requests: Callable[[], Mapping[str, int]]
     series: Series
     events: RecentEvents
@@ -92,13 +98,31 @@ class StateView(Frozen):
         endpoints: dict[str, list[dict[str, object]]] = {}
         for status in self.statuses():
             endpoints.setdefault(status.service, []).append(_endpoint(status, now))
+        cooling: dict[str, list[dict[str, object]]] = {}
+        for scope in self.cooling():
+            cooling.setdefault(scope.service, []).append(_scope(scope, now))
         return [
-            {"name": name, "active_requests": active.get(name, 0), "endpoints": listed}
+            {
+                "name": name,
+                "active_requests": active.get(name, 0),
+                "endpoints": listed,
+                "left_alone": cooling.get(name, []),
+            }
             for name, listed in endpoints.items()
         ]
 
 
+def _scope(scope: ScopeCooled, now: float) -> dict[str, object]:
+    return {
+        "scope": scope.scope,
+        "name": scope.name,
+        "reason": scope.reason,
+        "until_seconds": round(max(0.0, scope.until - now), 1),
+    }
+
+
 def _endpoint(status: EndpointStatus, now: float) -> dict[str, object]:
+    limit = status.concurrency_limit
     return {
         "endpoint": status.endpoint,
         "state": status.state,
@@ -111,4 +135,6 @@ def _endpoint(status: EndpointStatus, now: float) -> dict[str, object]:
         "failure_percentage": round(status.failure_percentage, 1),
         "consecutive_failures": status.consecutive_failures,
         "ejection_multiplier": status.ejection_multiplier,
+        "concurrency_limit": None if limit is None else round(limit, 1),
+        "ghosts": status.ghosts,
     }

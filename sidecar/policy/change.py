@@ -13,7 +13,6 @@ from typing import cast
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.json_format import MessageToDict
 from llmsidecar.v1.policy_pb2 import Policy, Secret
 
 from sidecar.digest import blake2b
@@ -53,6 +52,8 @@ def etag_of(policy: Policy) -> str:
 
     Protobuf's own bytes promise none of that, so the JSON form is hashed.
     """
+    from google.protobuf.json_format import MessageToDict  # here, since few starts compare or show a policy
+
     form = MessageToDict(policy, preserving_proto_field_name=True)
     text = json.dumps(form, sort_keys=True, separators=(",", ":"))
     return blake2b(text.encode(), digest_size=16).hexdigest()

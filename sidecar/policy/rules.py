@@ -19,7 +19,7 @@ from llmsidecar.v1 import schema_pb2
 
 from sidecar.frozen import Frozen
 from sidecar.policy import units
-from sidecar.policy.problems import quote
+from sidecar.policy.problems import did_you_mean, quote
 from sidecar.policy.units import BadValue
 
 Value = int | float | str | bool
@@ -57,7 +57,8 @@ class Rule(Frozen):
     def fault(self, value: Value) -> str | None:
         """What is wrong with a value of the right type: a word that is not allowed, or out of bounds."""
         if self.one_of and value not in self.one_of:
-            return f"{quote(str(value))} is not known; expected {self.expected}"
+            word = str(value)
+            return f"{quote(word)} is not known; expected {self.expected}{did_you_mean(word, self.one_of)}"
         if isinstance(value, str):
             return None
         if value != value or (isinstance(self.minimum, int | float) and value < self.minimum):

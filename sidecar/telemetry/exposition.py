@@ -178,7 +178,7 @@ class Exposition(Collector):
         g = self._gauges
         available = GaugeMetricFamily(
             "sidecar_endpoint_available",
-            "1 if the endpoint may be picked now, else 0.",
+            "1 if the endpoint is in rotation, be it at its adaptive limit, else 0.",
             labels=("service", "endpoint"),
         )
         limit = GaugeMetricFamily(

@@ -1,6 +1,6 @@
 """What a policy refers to and this machine does not have, or not in a form that can be used.
 
-In:      a policy that is well formed, and the lines of its file if it came from one.
+In:      a policy, be there other problems in it, and the lines of its file if it came from one.
 Out:     a Problem for every secret without a value and every TLS file that cannot be used; a secret's value is
          never part of one.
 Used by: `sidecar check`, the start, and every later change of the policy.

@@ -24,14 +24,12 @@ __all__ = ["StreamError", "StreamReader"]
 _IDLE_LINES = re.compile(rb"(?:[\r\n]|:[^\r\n]*[\r\n])*")
 _LINE_END = re.compile(rb"[\r\n]")
 
-_CHAT_MARKS = (b"error", b"[DONE]", b"_tokens")
+_ENDING = (b"error", b"[DONE]")
 _MARKS: dict[Shape, tuple[bytes, ...]] = {
-    Shape.CHAT: _CHAT_MARKS,
-    Shape.COMPLETIONS: _CHAT_MARKS,
-    Shape.RESPONSES: (b"error", b"[DONE]", b"response.completed", b"response.incomplete", b"response.failed"),
-    Shape.MESSAGES: (b"error", b"[DONE]", b"_tokens", b"message_stop", b"stop_reason"),
+    Shape.RESPONSES: (*_ENDING, b"response.completed", b"response.incomplete", b"response.failed"),
+    Shape.MESSAGES: (*_ENDING, b"_tokens", b"message_stop", b"stop_reason"),
 }
-_OTHER_MARKS = (b"error", b"[DONE]", b"_tokens")
+_OTHER_MARKS = (*_ENDING, b"_tokens")
 
 
 class StreamReader:
@@ -87,12 +85,12 @@ class StreamReader:
         """An event was too large to be read; the stream is not followed any further."""
         return self._reader.overflow
 
-    def feed(self, payload: bytes) -> None:
-        """Takes in the next bytes."""
+    def feed(self, payload: bytes) -> bool:
+        """Takes in the next bytes. True: they are whole events, behind whole events, that say nothing but more text."""
         settled = self.content and self.progress
         if settled and payload.endswith(b"\n\n") and not self._reader.pending and not self._marked(payload):
             self.events += payload.count(b"\n\n")
-            return
+            return True
         if not self.progress and self._first_packet_is == "body":
             self._look_for_body(payload)
         events = self._reader.feed(payload)
@@ -103,6 +101,7 @@ class StreamReader:
             if not settled or self._marked(event.data or b"") or self._marked(event.name or b""):
                 self._take(read_event(self._shape, event))
                 settled = self.content and self.progress
+        return False
 
     def _marked(self, data: bytes) -> bool:
         """Whether the data may say more than text: never a false no, at times a false yes."""
@@ -110,9 +109,8 @@ class StreamReader:
             if mark in data:
                 return True
         reasons = data.count(b"finish_reason")  # of `"finish_reason":null` every chunk has one
-        return reasons > 0 and reasons > data.count(b'finish_reason":null') + data.count(
-            b'finish_reason": null'
-        )
+        nulls = data.count(b'finish_reason":null')
+        return reasons != nulls and reasons > nulls + data.count(b'finish_reason": null')
 
     def _take(self, meaning: Meaning) -> None:
         self.content = self.content or meaning.content

@@ -17,7 +17,7 @@ from llmsidecar.v1.health_pb2_grpc import HealthServiceStub
 from llmsidecar.v1.policy_pb2 import Policy, Route, Service
 from llmsidecar.v1.policy_pb2_grpc import PolicyServiceStub
 
-from sidecar.admin.convert import Clock
+from sidecar.admin.facts import Clock
 from sidecar.admin.hub import EventHub
 from sidecar.admin.policies import PolicyManager
 from sidecar.admin.server import AdminServer

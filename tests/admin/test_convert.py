@@ -5,17 +5,8 @@ from __future__ import annotations
 import pytest
 from google.protobuf import json_format
 
-from sidecar.admin.convert import (
-    AttemptEnded,
-    Fact,
-    FellBack,
-    Installed,
-    Moment,
-    Rejected,
-    endpoint_message,
-    event_message,
-    services_of,
-)
+from sidecar.admin.convert import endpoint_message, event_message
+from sidecar.admin.facts import AttemptEnded, Fact, FellBack, Installed, Moment, Rejected, services_of
 from sidecar.health import events
 from sidecar.health.status import EndpointStatus
 from sidecar.policy.problems import Problem

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmsidecar.v1 import health_pb2 as pb
 
-from sidecar.admin.convert import Clock
+from sidecar.admin.facts import Clock
 from sidecar.admin.hub import EventHub
 from sidecar.failure import Failure, FailureKind
 from sidecar.health.events import EndpointAdded, ProbeChanged, Returned, ServiceRecovered

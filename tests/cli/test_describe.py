@@ -9,15 +9,21 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from llmsidecar.v1 import health_pb2
 
-from sidecar.cli.describe import endpoint_row, event_line, event_words, short_time
+from sidecar.cli.describe import ENDPOINT_HEADER, endpoint_row, event_line, event_words, short_time
 from sidecar.cli.table import Styled
 from tests.client.messages import START, endpoint, event
 
 NOW = datetime.fromtimestamp(START, UTC)
+FULL = endpoint(in_flight=9, ghosts=2, concurrency_limit=12.8, reason="overloaded")
+FULL.available = False
 WORDS = [
     (
         event(1, "snapshot", policy_generation=4, endpoints=[endpoint(), health_pb2.Endpoint()]),
-        "1 of 2 endpoints available, policy generation 4",
+        "1 of 2 endpoints in rotation, policy generation 4",
+    ),
+    (
+        event(1, "snapshot", policy_generation=4, endpoints=[endpoint(), FULL, FULL]),
+        "3 of 3 endpoints in rotation (2 at their limits), policy generation 4",
     ),
     (
         event(1, "gap", first_missed=3, last_missed=9),
@@ -140,6 +146,18 @@ def test_a_line_cannot_drive_the_terminal() -> None:
     line = event_line(event(1, "service_unavailable", service="s", reason="\x1b[2J\nnext"), colour=False)
     assert "\\x1b[2J\\nnext" in line
     assert line.isprintable()
+
+
+@pytest.mark.parametrize("state", [health_pb2.ENDPOINT_STATE_AVAILABLE, health_pb2.ENDPOINT_STATE_RAMP])
+def test_an_endpoint_at_its_limit_is_not_called_available(state: health_pb2.EndpointState) -> None:
+    """Nor out: it works, and what comes now goes elsewhere. Requests that were given up may keep it busy, too."""
+    full = health_pb2.Endpoint()
+    full.CopyFrom(FULL)
+    full.state = state
+    shown = dict(zip(ENDPOINT_HEADER, endpoint_row(full, NOW), strict=True))
+    assert (shown["STATE"], shown["IN FLIGHT"]) == (Styled("at its limit", "warn"), "9+2 of 12")
+    full.available = True
+    assert endpoint_row(full, NOW)[2] != shown["STATE"]
 
 
 def test_an_endpoint_shows_its_state_and_how_long_it_stays_out() -> None:

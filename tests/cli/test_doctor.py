@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from llmsidecar.v1 import health_pb2
 
 from sidecar.cli.checkup.finding import Finding
 from sidecar.cli.checkup.machine import look_at_limits, look_at_state
@@ -154,9 +155,25 @@ def test_a_policy_that_is_not_that_of_the_file_is_noticed(daemon: Daemon, tmp_pa
 
 def test_endpoints_that_are_out_are_listed(daemon: Daemon, tmp_path: Path) -> None:
     """With the way back."""
+    daemon.endpoints[0].available, daemon.endpoints[0].reason = False, "overloaded"  # no fault of anybody
     daemon.endpoints[1].available, daemon.endpoints[1].reason = False, "manual"
+    daemon.endpoints[1].state = health_pb2.ENDPOINT_STATE_EJECTED
     told = of(doctor(tmp_path, config(tmp_path, "http://127.0.0.1:1/v1")), "daemon")
-    assert told[-1].remedy.endswith("sidecar restore bailian api:443")
+    out = [finding for finding in told if " is ejected" in finding.what or "overloaded" in finding.what]
+    assert [finding.what for finding in out] == ["bailian api:443 is ejected: manual"]
+    assert out[0].remedy.endswith("sidecar restore bailian api:443")
+
+
+def test_what_is_left_alone_is_told_with_what_helps(daemon: Daemon, tmp_path: Path) -> None:
+    """A refused key stays refused until somebody replaces it; a rate limit ends by itself."""
+    for scope, name, reason in (("credential", "env KEY", "auth"), ("service", "bailian", "overloaded")):
+        daemon.cooling.append(
+            health_pb2.ScopeCooled(service="bailian", scope=scope, name=name, reason=reason, enforced=True)
+        )
+    key, whole = of(doctor(tmp_path, config(tmp_path, "http://127.0.0.1:1/v1")), "daemon")[-2:]
+    assert key.what == "bailian: credential env KEY is left alone: auth"
+    assert key.remedy.startswith("replace the key")
+    assert "by itself" in whole.remedy
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from random import Random
 import pytest
 from llmsidecar.v1 import health_pb2 as pb
 
-from sidecar.admin.convert import Moment, endpoint_message
+from sidecar.admin.convert import endpoint_message
+from sidecar.admin.facts import Moment
 from sidecar.attempt.budget import RetryBudget
 from sidecar.attempt.plan import Plan, Try, Wait
 from sidecar.cli.forecast import Attempt, Forecast, Request, forecast

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from google.protobuf.duration_pb2 import Duration
 from llmsidecar.v1 import health_pb2
 from rich.console import Console
 
@@ -27,7 +26,7 @@ from tests.client.messages import START, endpoint, event, recovered
 def attempt(at: int, first_packet: float | None, outcome: str = "success") -> health_pb2.HealthEvent:
     told = event(at, "attempt_finished", service="self-hosted", outcome=outcome)
     if first_packet is not None:
-        told.attempt_finished.first_packet.CopyFrom(Duration(nanos=int(first_packet * 1e9)))
+        told.attempt_finished.first_packet.FromMicroseconds(round(first_packet * 1e6))
     return told
 
 
@@ -162,11 +161,46 @@ def test_the_live_view_shows_the_same_and_cannot_be_driven_from_outside() -> Non
 def test_the_live_view_says_at_once_what_is_out() -> None:
     """In words, for those who do not see colours."""
     shown = io.StringIO()
-    out = endpoint(reason="failure_percentage")
+    out = endpoint(reason="failure_percentage", state=health_pb2.ENDPOINT_STATE_EJECTED)
     out.available = False
     now = datetime.fromtimestamp(START, UTC)
     Console(file=shown, width=160, color_system=None).print(view("connected", TopModel(), [out], now))
     assert "self-hosted OUT OF ROTATION" in shown.getvalue()
+
+
+def test_whoever_looks_at_old_figures_is_told_why_on_any_terminal() -> None:
+    model = TopModel(lost="not connected, trying again: nobody answers")
+    for width in (80, 140):
+        shown = io.StringIO()
+        now = datetime.fromtimestamp(START, UTC)
+        view_of = view(model.lost, model, [endpoint()], now, width=width)
+        Console(file=shown, width=width, color_system=None).print(view_of)
+        assert " BLIND " in shown.getvalue()
+        assert "not connected, trying again" in shown.getvalue()
+
+
+def test_what_is_left_alone_has_a_panel_and_the_headline() -> None:
+    """Every endpoint is in rotation, and yet one key gets nothing."""
+    model = TopModel()
+    model.cooling = [
+        health_pb2.ScopeCooled(service="bailian", scope="credential", name="env KEY", reason="auth")
+    ]
+    shown = io.StringIO()
+    now = datetime.fromtimestamp(START, UTC)
+    Console(file=shown, width=160, color_system=None).print(view("connected", model, [endpoint()], now))
+    assert "bailian LEFT ALONE IN PART" in shown.getvalue()
+    assert "credential  env KEY" in shown.getvalue()
+
+
+def test_a_service_at_its_limit_is_not_told_to_be_out() -> None:
+    """Nobody need be woken: that is what the limit is for."""
+    shown = io.StringIO()
+    full = endpoint(reason="overloaded", in_flight=12, concurrency_limit=12.8)
+    full.available = False
+    now = datetime.fromtimestamp(START, UTC)
+    Console(file=shown, width=160, color_system=None).print(view("connected", TopModel(), [full], now))
+    assert "self-hosted AT ITS LIMIT" in shown.getvalue()
+    assert "1/1" in shown.getvalue()
 
 
 def test_the_live_view_fits_the_screen() -> None:
@@ -180,6 +214,29 @@ def test_the_live_view_fits_the_screen() -> None:
     console.print(view("connected", model, [endpoint()], now, height=24))
     assert len(shown.getvalue().splitlines()) == 24
     assert shown.getvalue().count("self-hosted is back") > 5
+
+
+def test_on_80_columns_nothing_that_counts_is_cut() -> None:
+    """The size that most terminals open with; and a service's name may be long."""
+    model = TopModel()
+    for told in (attempt(1, 0.2), attempt(1, 3.5), attempt(2, None, "reset"), recovered(3)):
+        model.feed(told)
+    far = endpoint(service="a-service-with-a-name-that-is-long", address="203.0.113.177:65535")
+    far.available, far.in_flight, far.concurrency_limit = False, 12, 12
+    shown = io.StringIO()
+    now = datetime.fromtimestamp(START + 5, UTC)
+    console = Console(file=shown, width=80, color_system=None)
+    console.print(view("connected", model, [endpoint(), far], now, width=80, height=24))
+    above, endpoints = shown.getvalue().split("Endpoints")
+    headline, services = above.split("Services")
+    assert headline.count("…") == 1, "of the long name alone"
+    assert [line for line in services.splitlines() if "…" in line and "a-service-with-…" not in line] == []
+    for word in ("203.0.113.177:65535", "at its limit", "12 of 12", "UNTIL"):
+        assert word in endpoints
+    for word in ("AT ITS LIMIT", "answers/s", "policy generation"):
+        assert word in headline
+    for word in ("UP", "SHARE", "FAILED", "p50", "p99", "FIRST PACKET", "100%", "33%", "200ms", "3.50s"):
+        assert word in services
 
 
 def test_on_a_terminal_the_view_is_drawn_in_place(daemon: Daemon) -> None:

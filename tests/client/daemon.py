@@ -41,6 +41,7 @@ class Daemon:
     generation: int = 1
     comment: str = ""
     endpoints: list[health_pb2.Endpoint] = field(default_factory=list)
+    cooling: list[health_pb2.ScopeCooled] = field(default_factory=list)
     violations: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     scripts: list[Script] = field(default_factory=list)
@@ -116,7 +117,7 @@ class _Health(health_pb2_grpc.HealthServiceServicer):
 
     def ListEndpoints(self, request: Any, context: Any) -> health_pb2.ListEndpointsResponse:
         wanted = [e for e in self.daemon.endpoints if not request.services or e.service in request.services]
-        return health_pb2.ListEndpointsResponse(endpoints=wanted, sequence=1)
+        return health_pb2.ListEndpointsResponse(endpoints=wanted, sequence=1, cooling=self.daemon.cooling)
 
     def WatchHealthEvents(self, request: Any, context: Any) -> Iterator[health_pb2.HealthEvent]:
         self.daemon.asked.append(request)

@@ -20,9 +20,13 @@ def policies(address: str) -> Iterator[Any]:
         yield PolicyServiceStub(channel)  # type: ignore[no-untyped-call]
 
 
+# Else gRPC measures the way and takes so many megabytes ahead that who stops reading may hardly miss an event.
+TAKES_LITTLE_AHEAD = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65536)]
+
+
 @contextmanager
 def health(address: str) -> Iterator[Any]:
-    with grpc.insecure_channel(address) as channel:
+    with grpc.insecure_channel(address, options=TAKES_LITTLE_AHEAD) as channel:
         grpc.channel_ready_future(channel).result(20)
         yield HealthServiceStub(channel)  # type: ignore[no-untyped-call]
 

@@ -55,10 +55,13 @@ class Facts:
 
 @dataclass
 class Reader:
-    """Rebuilds how every endpoint stands from nothing but the stream."""
+    """Rebuilds how every endpoint stands, and what is left alone, from nothing but the stream."""
 
     sequence: int = 0
     endpoints: dict[Key, Facts] = field(default_factory=dict)
+    cooling: dict[tuple[str, str, str], str] = field(
+        default_factory=dict
+    )  # the reason, by service, scope, name
     gaps: list[pb.Gap] = field(default_factory=list)
     snapshots: int = 0
     seen: set[str] = field(default_factory=set)
@@ -71,6 +74,7 @@ class Reader:
                 assert event.sequence >= self.sequence
                 self.snapshots, self.lost = self.snapshots + 1, False
                 self.endpoints = {key_of(e): facts_of(e) for e in event.snapshot.endpoints}
+                self.cooling = cooling_of(event.snapshot.cooling)
             case "gap":
                 assert event.gap.first_missed == self.sequence + 1
                 assert event.gap.last_missed == event.sequence
@@ -105,12 +109,20 @@ class Reader:
                     facts.cooling = False
                 if about.reason != "retry_after_ended":
                     facts.ejected, facts.on_probation = "", False
+            case "scope_cooled":
+                self.cooling |= cooling_of([about])
+            case "scope_returned":
+                del self.cooling[about.service, about.scope, about.name]
             case "probe_changed":
                 self.endpoints[key_of(about)].unhealthy = not about.healthy
 
     @property
     def states(self) -> dict[Key, tuple[str, str]]:
         return {key: facts.state for key, facts in self.endpoints.items()}
+
+
+def cooling_of(scopes: Iterable[pb.ScopeCooled]) -> dict[tuple[str, str, str], str]:
+    return {(s.service, s.scope, s.name): s.reason for s in scopes if s.enforced}
 
 
 def key_of(about: Any) -> Key:
@@ -154,6 +166,16 @@ def moody(rng: Random) -> Answer:
     return answer
 
 
+def short(rng: Random) -> Answer:
+    """Of a vendor whose key may often do nothing for a moment."""
+    answers = [json_answer(CHAT), json_answer({}, 429, "retry-after-ms: 20\r\nretry-after: 1\r\n")]
+
+    async def answer(received: Received, reader: Any, writer: Any) -> None:
+        await rng.choice(answers)(received, reader, writer)
+
+    return answer
+
+
 QUICK = {
     "interval": "20ms",
     "window": "100ms",
@@ -170,12 +192,18 @@ def test_a_reader_that_rebuilds_the_state_is_right_at_every_number_though_it_rec
 
     async def test() -> None:
         rng = Random(11)
-        async with Llm(moody(rng)) as one, Llm(moody(rng)) as two, Llm(moody(rng)) as three:
+        async with (
+            Llm(moody(rng)) as one,
+            Llm(moody(rng)) as two,
+            Llm(moody(rng)) as three,
+            Llm(short(rng)) as four,
+        ):
             a = service(
                 "a", one, endpoints=[one.address, two.address], passive_health=QUICK, active_health=PROBES
             )
             b = service("b", f"http://localhost:{three.address.rpartition(':')[2]}/v1", passive_health=QUICK)
-            written = config(a, b, admin={"listen": ["127.0.0.1:0"]})
+            c = service("c", four, credential={"bearer": {"literal": "key"}}, passive_health=QUICK)
+            written = config(a, b, c, admin={"listen": ["127.0.0.1:0"]})
             async with (
                 sidecar(written) as daemon,
                 grpc.aio.insecure_channel(daemon.admin_listen[0]) as channel,
@@ -183,7 +211,7 @@ def test_a_reader_that_rebuilds_the_state_is_right_at_every_number_though_it_rec
                 stub: Any = HealthServiceStub(channel)  # type: ignore[no-untyped-call]
                 policy_stub: Any = PolicyServiceStub(channel)  # type: ignore[no-untyped-call]
                 steady, reconnecting = Reader(), Reader()
-                truth: dict[int, dict[Key, tuple[str, str]]] = {}
+                truth: dict[int, tuple[dict[Key, tuple[str, str]], dict[tuple[str, str, str], str]]] = {}
                 done = asyncio.Event()
 
                 async def follow(reader: Reader, hang_up_every: int | None) -> int:
@@ -199,7 +227,7 @@ def test_a_reader_that_rebuilds_the_state_is_right_at_every_number_though_it_rec
                             reader.read(event)
                             left = None if left is None else left - 1
                             if (now := truth.get(reader.sequence)) is not None and event.type != "snapshot":
-                                assert reader.states == now, (reader.sequence, event)
+                                assert (reader.states, reader.cooling) == now, (reader.sequence, event)
                                 compared += 1
                             if done.is_set() and reader.sequence >= max(truth):
                                 watch.cancel()
@@ -208,7 +236,7 @@ def test_a_reader_that_rebuilds_the_state_is_right_at_every_number_though_it_rec
 
                 async def note() -> None:
                     listed = await stub.ListEndpoints(pb.ListEndpointsRequest())
-                    truth[listed.sequence] = states_of(listed.endpoints)
+                    truth[listed.sequence] = states_of(listed.endpoints), cooling_of(listed.cooling)
 
                 readers = [begin(follow(steady, None)), begin(follow(reconnecting, 7))]
                 gone = f"127.0.0.1:{free_port()}"
@@ -228,6 +256,7 @@ def test_a_reader_that_rebuilds_the_state_is_right_at_every_number_though_it_rec
                             policy = (await policy_stub.GetPolicy(policy_pb2.GetPolicyRequest())).policy
                             present = [one.address, two.address] if turn % 6 == 3 else [two.address, gone]
                             policy.services[0].endpoints[:] = present
+                            policy.services[2].credential.bearer.literal = f"key {turn % 4}"
                             await policy_stub.UpdatePolicy(policy_pb2.UpdatePolicyRequest(policy=policy))
                         case _:  # what the resolver would say next
                             hosts = rng.sample(["127.0.0.1", "127.0.0.2", "127.0.0.3"], rng.randint(1, 3))
@@ -253,6 +282,8 @@ def test_a_reader_that_rebuilds_the_state_is_right_at_every_number_though_it_rec
                     "probe_changed",
                     "policy_applied",
                     "fallback",
+                    "scope_cooled",
+                    "scope_returned",
                 }
 
     run(test())

@@ -84,3 +84,24 @@ def test_a_very_long_prompt_that_nothing_was_allowed_for_is_cut_but_blames_nobod
                 assert states(daemon)["a"] == "ejected"
 
     run(test())
+
+
+def test_a_very_long_prompt_that_is_late_does_not_lower_the_limit() -> None:
+    """Or one book would send everybody's chats to the fallback."""
+
+    async def test() -> None:
+        times = {"timeouts": {"first_packet": "50ms"}}
+        async with Llm(silence) as llm, Llm(stream("rescued")) as other:
+            written = config(service("a", llm, **times), service("b", other))
+            async with sidecar(written) as daemon:
+                before = limits(daemon)["a"]
+                assert texts((await ask(daemon, long_chat(9000))).body) == "rescued"
+                assert limits(daemon)["a"] == before
+                assert texts((await ask(daemon, long_chat(10))).body) == "rescued"
+                assert limits(daemon)["a"] != before
+
+    run(test())
+
+
+def limits(daemon: Daemon) -> dict[str, float | None]:
+    return {status.service: status.concurrency_limit for status in daemon._statuses()}

@@ -81,6 +81,46 @@ def test_a_silent_primary_is_left_for_the_service_whose_hedge_has_failed() -> No
     run(test())
 
 
+def test_an_error_of_one_does_not_beat_the_answer_of_the_other() -> None:
+    """A 401 is quickly said, and that the hedge's service does not know the key is no answer to the app."""
+
+    async def test() -> None:
+        records: list[RequestRecord] = []
+        go = asyncio.Event()
+        refusal = json_answer({"error": {"message": "who are you"}}, 401)
+        async with Llm(held(go, stream("own"))) as own, Llm(refusal) as other:
+            written = config(service("a", own, **PATIENT), service("b", other, **PATIENT), route=HEDGE)
+            async with sidecar(written, sinks=[records.append]) as daemon:
+                asked = begin(ask(daemon, chat(stream=True)))
+                await until(lambda: other.received and in_flight(daemon) == 1)
+                go.set()
+                reply = await asked
+                assert (texts(reply.body), reply.fields["x-sidecar-service"]) == ("own", "a")
+        (record,) = records
+        assert record.answered is record.attempts[0]
+        assert not record.attempts[1].fell_back(record)
+
+    run(test())
+
+
+def test_when_both_fail_the_app_gets_the_last_error() -> None:
+    async def test() -> None:
+        go = asyncio.Event()
+        refusal = json_answer({"error": {"message": "who are you"}}, 401)
+        broken = json_answer({"error": {"message": "out of memory"}}, 500)
+        async with Llm(held(go, broken)) as own, Llm(refusal) as other:
+            route = {**HEDGE, "retries_per_service": 0, "max_attempts": 2}
+            written = config(service("a", own, **PATIENT), service("b", other, **PATIENT), route=route)
+            async with sidecar(written) as daemon:
+                asked = begin(ask(daemon, chat(stream=True)))
+                await until(lambda: other.received and in_flight(daemon) == 1)
+                go.set()
+                reply = await asked
+                assert (reply.status, reply.json["error"]["message"]) == (500, "out of memory")
+
+    run(test())
+
+
 def test_an_app_that_hangs_up_cancels_both() -> None:
     """Nobody waits for either."""
 

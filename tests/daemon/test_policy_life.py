@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import grpc
 import httpx
+import pytest
 import yaml
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import ParseDict
 from llmsidecar.v1 import policy_pb2 as pb
 from llmsidecar.v1.policy_pb2_grpc import PolicyServiceStub
+from sidecar_client import AdminClient
+from sidecar_client.errors import PolicyRejected
 
 from sidecar.admin.store import PolicyStore
+from tests.cli.terminal import sidecar as sidecar_command
 
 from .admin import policies, running_policy
 from .llm import DONE, LAST, SSE_HEAD, Answer, Llm, Received, chat_chunk, framed, stream
@@ -263,6 +270,64 @@ def test_a_kill_ends_a_trial_and_not_what_was_confirmed(tmp_path: Path) -> None:
         with policies(process.admin[0]) as stub:
             newest = stub.ListPolicyRevisions(pb.ListPolicyRevisionsRequest()).revisions[0]
         assert newest.comment == "generation 4 was not confirmed"
+    finally:
+        process.stop()
+
+
+MISTAKES = {
+    "services": [
+        {"name": "a", "url": "ftp://llm/v1", "load_balancing": "round_robbin", "dialect": "anthropics"},
+        {"name": "a", "url": "http://llm/v1", "models": {"": "x"}, "credential": {"bearer": {"env": "1X"}}},
+        {"name": "b", "url": "http://u:p@llm/v1", "endpoints": ["llm"], "timeouts": {"connect": "48h"}},
+    ],
+    "routes": [
+        {"services": ["A", "b", "b"], "fallback_on": ["5xy"], "max_attempts": 1000, "commit": "completely"},
+        {"match": {"path_prefix": "v1"}},
+    ],
+}
+
+
+def test_the_api_and_sidecar_check_tell_the_same_of_the_same_policy(tmp_path: Path) -> None:
+    """One schema, one validation: what a rollout refuses was refused at the desk, in the same words."""
+    (tmp_path / "mistakes.yaml").write_text(yaml.safe_dump({"policy": MISTAKES}))
+    told = sidecar_command("check", "--json", str(tmp_path / "mistakes.yaml"))
+    assert told.code == 2
+    problems = json.loads(told.out)["problems"]
+    assert all(problem["line"] > 1 for problem in problems)
+    process = Process(put(tmp_path), {})
+    try:
+        with AdminClient(process.admin[0]) as admin, pytest.raises(PolicyRejected) as refused:
+            admin.update_policy(ParseDict(MISTAKES | {"services": as_proto()}, pb.Policy()))
+    finally:
+        process.stop()
+    by_api = {(violation.field, violation.description) for violation in refused.value.violations}
+    assert by_api == {(problem["field"], problem["description"]) for problem in problems}
+    assert len(by_api) >= 12
+    assert sum("did you mean" in description for _, description in by_api) >= 4
+
+
+def as_proto() -> list[dict[str, Any]]:
+    """The same services, durations as protobuf's JSON has them."""
+    services = deepcopy(MISTAKES["services"])
+    services[2]["timeouts"] = {"connect": "172800s"}  # type: ignore[index]
+    return services  # type: ignore[return-value]
+
+
+def test_a_refused_policy_stands_in_the_log_wherever_it_came_from(tmp_path: Path) -> None:
+    """Whoever looks afterwards sees what somebody tried, and that a restart did not bring back what was stored."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "policy.json").write_text("{")
+    process = Process(put(tmp_path), {})
+    try:
+        assert "policy.json.corrupt" in process.wait_for("policy_rejected", source="state")["problems"][0]
+        with policies(process.admin[0]) as stub, pytest.raises(grpc.RpcError):
+            stub.UpdatePolicy(pb.UpdatePolicyRequest(policy=pb.Policy()), timeout=20)
+        assert process.wait_for("policy_rejected", source="api")["problems"]
+        (tmp_path / "sidecar.yaml").write_text("policy: {}")
+        assert process.wait_for("policy_rejected", source="file")["problems"]
+        update(process, "good", comment="a better one")
+        applied = process.wait_for("policy_applied", source="api")
+        assert (applied["generation"], applied["comment"]) == (2, "a better one")
     finally:
         process.stop()
 

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+from time import monotonic
 from typing import Any
 
+from sidecar.exchange.runtime import no_header, no_uid
 from sidecar.policy import load
+from sidecar.quota.quota import Who
 
-from .llm import CHAT, DONE, LAST, SSE_HEAD, Answer, Llm, chat_chunk, framed, json_answer, raw
+from .llm import (
+    CHAT,
+    DONE,
+    LAST,
+    SSE_HEAD,
+    Answer,
+    Llm,
+    chat_chunk,
+    framed,
+    json_answer,
+    raw,
+    then_silence,
+)
 from .loop import run
 from .sidecar import App, Reply, ask, chat, config, post, service, sidecar
+from .waiting import until
 
 GOOD = json_answer({**CHAT, "usage": {"prompt_tokens": 30, "completion_tokens": 70}})
 
@@ -93,6 +110,50 @@ def test_tokens_are_settled_by_what_the_service_counted() -> None:
                     reply = await ask(daemon, chat(stream=streaming))
                     left.append(int(reply.fields["x-ratelimit-remaining-tokens"]))
                 assert left[0] - left[1] == 100
+
+    run(test())
+
+
+def test_what_an_app_has_read_before_it_hung_up_counts() -> None:
+    """Or hanging up before the end would be the way around every limit."""
+
+    async def test() -> None:
+        limit = {"tokens": 1000, "per": "1h"}
+        words = then_silence(SSE_HEAD, *(framed(chat_chunk(f"w{n}")) for n in range(100)))
+        async with Llm(words, GOOD) as llm:
+            one = service("a", llm, **limited(limit))
+            async with sidecar(config(one, route=limited(limit))) as daemon:
+                app = await App.over_unix(daemon)
+                app.send(chat(stream=True))
+                await asyncio.wait_for(app.reader.readuntil(b'"w99"'), 10)
+                app.close()
+                await until(lambda: not daemon._shared.exchanges)
+                reply = await ask(daemon, chat(stream=False))
+                assert 800 < int(reply.fields["x-ratelimit-remaining-tokens"]) < 900
+                quota = daemon._in_force.runtime().services["a"].quota
+                assert quota is not None
+                taken = quota.take(Who("m", no_header, no_uid), 0, monotonic())
+                assert taken.tokens is not None
+                assert taken.tokens.remaining < 900
+
+    run(test())
+
+
+def test_the_service_s_own_limits_do_not_stand_beside_the_sidecar_s() -> None:
+    """An SDK that reads two values reads neither."""
+
+    async def test() -> None:
+        told = json_answer(CHAT, extra="x-ratelimit-limit-requests: 10000\r\nx-ratelimit-limit-tokens: 9\r\n")
+        async with Llm(told) as llm:
+            written = config(service("a", llm), route=limited({"requests": 2, "per": "1h"}))
+            async with sidecar(written) as daemon:
+                app = await App.over_unix(daemon)
+                app.send(chat(stream=False))
+                head = (await asyncio.wait_for(app.reader.readuntil(b"\r\n\r\n"), 10)).lower()
+                app.close()
+                assert head.count(b"x-ratelimit-limit-requests: ") == 1
+                assert b"x-ratelimit-limit-requests: 2\r\n" in head
+                assert b"x-ratelimit-limit-tokens" not in head
 
     run(test())
 

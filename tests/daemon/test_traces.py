@@ -150,6 +150,44 @@ def test_the_environment_says_where_traces_go_and_whose_they_are(
 
 
 @pytest.mark.parametrize(
+    ("sampler", "argument", "kept"),
+    [
+        ("always_on", "", {"01", "00", ""}),
+        ("always_off", "", set()),
+        ("traceidratio", "0", set()),
+        ("traceidratio", "1", {"01", "00", ""}),
+        ("parentbased_always_on", "", {"01", ""}),
+        ("parentbased_always_off", "", {"01"}),
+        ("parentbased_traceidratio", "1", {"01", ""}),
+    ],
+)
+def test_the_sampler_of_the_environment_decides_about_plain_successes_and_tells_the_llm(
+    sampler: str,
+    argument: str,
+    kept: set[str],
+    tmp_path: Path,
+    collector: AttentiveCollector,
+    good: Llm,
+    bad: Llm,
+) -> None:
+    """By what the app's flag was (empty: it had none). What the LLM is told is what is done."""
+    environment = {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument}
+    config = written(good, bad, otlp_endpoint=collector.endpoint)
+    with running(config, tmp_path, **environment) as process:
+        for flags in ("01", "00", ""):
+            chat(process, flags=flags)
+        rescued = chat(process, "rescued", flags="00")
+    assert rescued in spans_by_trace(collector), "a failed attempt is kept, whatever a sampler says"
+    sent = [received.get("traceparent")[0].split("-") for received in good.received[:3]]
+    told = {asked for asked, (_, _, _, flag) in zip(("01", "00", ""), sent, strict=True) if flag == "01"}
+    exported = spans_by_trace(collector).keys()
+    done = {
+        asked for asked, (_, trace, _, _) in zip(("01", "00", ""), sent, strict=True) if trace in exported
+    }
+    assert (told, done) == (kept, kept)
+
+
+@pytest.mark.parametrize(
     "off", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none"}], ids=lambda off: next(iter(off))
 )
 def test_the_environment_can_turn_traces_off(

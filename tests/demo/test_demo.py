@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -112,3 +113,14 @@ def test_bad_usage_is_told_before_anything_starts(options: list[str]) -> None:
     done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "expected" in done.stderr or "no positive number" in done.stderr
+
+
+def test_for_programs_every_line_is_an_object_from_the_addresses_to_the_summary(tmp_path: Path) -> None:
+    with demo("--json", "--seconds", "2", *QUICK, folder=tmp_path) as process:
+        assert process.stdout is not None
+        told = [json.loads(line) for line in process.stdout]
+        assert process.wait(20) == 0
+    events = [one["event"] for one in told]
+    assert (events[0], events[1], events[-1]) == ("addresses", "phase", "summary")
+    assert events.count("second") >= 2
+    assert told[0]["ops"].startswith("127.0.0.1:")

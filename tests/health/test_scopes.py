@@ -59,6 +59,13 @@ def test_without_a_key_of_the_sidecars_own_a_429_is_the_endpoints() -> None:
     assert of(status(429, 3.0), credential=None) is None
 
 
+def test_a_name_of_any_length_is_not_kept() -> None:
+    """An app may name a model of 16 MiB, and a hundred of them; each would stand in every snapshot of a watcher."""
+    missing = Failure(FailureKind.MODEL_NOT_FOUND, 404)
+    assert blame_of(missing, "vendor", "env A", "m" * 256) is not None
+    assert blame_of(missing, "vendor", "env A", "m" * 257) is None
+
+
 def cool(scopes: Scopes, failure: Failure, now: float, credential: str = "env A") -> float | None:
     """Until when, for a failure at `now`."""
     blame = blame_of(failure, "vendor", credential, "gpt-x")

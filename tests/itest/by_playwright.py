@@ -1,11 +1,12 @@
 """Looks at the live page with Playwright, as a program of its own; see test_page_playwright.py.
 
-In:      the path of Chromium, the page's address.
+In:      the path of Chromium, that of axe's script, the page's address.
 Out:     one JSON object on stdout: what each look has found.
 """
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
@@ -18,7 +19,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-def look(browser: Browser, address: str, how: dict[str, Any]) -> dict[str, Any]:
+def look(browser: Browser, axe: str, address: str, how: dict[str, Any]) -> dict[str, Any]:
     context = browser.new_context(**how)
     page = context.new_page()
     said: list[str] = []
@@ -46,6 +47,9 @@ def look(browser: Browser, address: str, how: dict[str, Any]) -> dict[str, Any]:
         "asked": asked,
         "picture": len(page.screenshot()),
     }
+    page.evaluate(axe)
+    judged = page.evaluate("axe.run(document)")
+    found["axe"] = {kind: [rule["id"] for rule in judged[kind]] for kind in ("passes", "violations")}
     context.close()
     return found
 
@@ -63,10 +67,11 @@ def surge(browser: Browser, address: str) -> list[str]:
 
 
 def main() -> None:
-    chromium, address = sys.argv[1:]
+    chromium, script, address = sys.argv[1:]
+    axe = Path(script).read_text(encoding="utf-8")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        looks = {name: look(browser, address, how) for name, how in LOOKS.items()}
+        looks = {name: look(browser, axe, address, how) for name, how in LOOKS.items()}
         print(json.dumps({"looks": looks, "states": surge(browser, address)}))
         browser.close()
 

@@ -196,6 +196,7 @@ def test_a_failover_is_found_by_what_went_wrong_and_by_its_request_id(
     line = process.wait_for("request", trace_id=told.trace_id)
     wait_for_trace(store, told.trace_id, FAILOVER)
     assert told.trace_id in search(store, error_type="first_packet_timeout")
+    assert told.trace_id in search(store, sidecar_fallback_reason="first_packet_timeout")
     assert search(store, sidecar_request_id=line["request_id"]) == {told.trace_id}
     assert told.trace_id not in search(store, error_type="reset")
 
@@ -249,4 +250,39 @@ def test_a_collector_that_refuses_costs_a_count_and_is_used_again_once_it_is_the
             assert len(wait_for_trace(store, told.trace_id, FAILOVER).spans) == FAILOVER
             assert find(store, lost.trace_id) is None
         assert process.stop() == 0
+    assert all(line["status"] == 200 for line in process.lines if line["event"] == "request")
+
+
+def test_over_http_a_failover_arrives_as_well(
+    tmp_path: Path, primary: Llm, fallback: Llm, store: Jaeger
+) -> None:
+    """Some networks let nothing else through. The base is completed to the signal's path."""
+    over_http = written(tmp_path, primary, fallback, store.otlp_http_endpoint)
+    with daemon(over_http, tmp_path, OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf") as process:
+        told = chat(process)
+        trace = wait_for_trace(store, told.trace_id, FAILOVER)
+        assert [span.kind for span in trace.spans] == ["server", "client", "client"]
+        assert spans_dropped(process) == 0
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_a_collector_that_hangs_and_dies_costs_a_count_and_no_chat(
+    protocol: str, tmp_path: Path, primary: Llm, fallback: Llm
+) -> None:
+    """Stopped it still takes connections, by its backlog; killed it refuses them. The daemon ends in good order."""
+    require(jaeger)
+    environment = {"OTEL_EXPORTER_OTLP_TIMEOUT": "1", "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+    with running_jaeger() as store:
+        endpoint = store.otlp_endpoint if protocol == "grpc" else store.otlp_http_endpoint
+        with daemon(written(tmp_path, primary, fallback, endpoint), tmp_path, **environment) as process:
+            wait_for_trace(store, chat(process).trace_id, FAILOVER)
+            store.process.send_signal(signal.SIGSTOP)
+            chat(process)
+            until("the spans to be given up", lambda: spans_dropped(process) >= 1)
+            process.wait_for("traces_failing")
+            given_up = spans_dropped(process)
+            store.process.kill()
+            chat(process)
+            until("the next to be given up", lambda: spans_dropped(process) > given_up)
+            assert process.stop() == 0
     assert all(line["status"] == 200 for line in process.lines if line["event"] == "request")

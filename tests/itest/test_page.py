@@ -14,8 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon.process import running
+from tests.daemon.sidecar import service
+from tests.daemon.test_shown import at_its_limit, some_left_alone
 from tests.itest.chromium import Browser, Page, browser, chromium
 from tests.itest.peers import require
+from tests.itest.stage import config
 
 pytestmark = pytest.mark.itest
 
@@ -134,12 +138,12 @@ def test_a_surge_is_seen_from_rotation_to_ejection_and_back(desktop: Page, phone
     )
     desktop.wait_for("the ejection is marked", f"{DRAWN}.ejected > 0")
     desktop.wait_for("the fallback's answers are drawn", f"{DRAWN}.areas === 2 && {DRAWN}.medians === 2")
-    keep(phone, "page-phone-dark.png")
+    keep(phone, "page-phone.png")
     desktop.wait_for(
         "the fallback answers nearly all",
         "parseInt(document.querySelector('#legend li:last-child').textContent.match(/\\d+/)) > 80",
     )
-    keep(desktop, "page-desktop-light.png")
+    keep(desktop, "page-surge.png")
 
     desktop.wait_for("the primary returns", f"{STATE} === 'ramp' || {STATE} === 'available'")
     desktop.wait_for("its return is marked", f"{DRAWN}.returned > 0")
@@ -159,6 +163,82 @@ def test_a_surge_is_seen_from_rotation_to_ejection_and_back(desktop: Page, phone
         }
         assert [url for _, url in page.requests if not url.startswith(f"{address}/")] == []
         assert {method for method, _ in page.requests} == {"GET"}
+
+
+def shown(page: Page, of: str) -> str:
+    """The text of a part of the page, or of a service's card."""
+    where = f"#{of}" if of == "headline" else f"[aria-label='service {of}']"
+    return " ".join(str(page.evaluate(f'document.querySelector("{where}").innerText')).split())
+
+
+def test_a_service_at_its_limit_is_neither_out_nor_free(chrome: Browser, tmp_path: Path) -> None:
+    with at_its_limit(tmp_path) as process:
+        page = opened(chrome, f"http://{process.ops[0]}/", dark=False, **DESKTOP)
+        page.wait_for("the limit is shown", f"{SEEN} === 'at its limit'")
+        assert shown(page, "headline") == "busy at its limit: what is over it goes to the next service"
+        assert shown(page, "busy").endswith("at its limit 16 in flight of at most 16")
+        assert "in rotation" in shown(page, "spare")
+        keep(page, "page-limit.png")
+
+
+def test_every_rule_of_a_policy_is_told_in_words(chrome: Browser, tmp_path: Path) -> None:
+    """Whoever looks at the page must not have to look for the file."""
+    everything = {
+        "timeouts": {
+            "first_packet": "200ms",
+            "first_packet_per_1k_tokens": "50ms",
+            "first_packet_soft": "100ms",
+        },
+        "first_packet_is": "event",
+        "endpoints": ["127.0.0.1:9", "127.0.0.1:10"],
+        "weights": {"127.0.0.1:9": 3},
+        "load_balancing": "consistent_hash",
+        "hash_on": {"header": "x-session"},
+        "max_concurrency": 5,
+        "queue": {"max_requests": 7, "timeout": "2s"},
+        "rate_limit": [{"requests": 10, "per": "1m", "by": ["model"]}],
+        "dialect": "anthropic",
+    }
+    rule = {
+        "hedge": {"after": "100ms", "budget": 10},
+        "commit": "complete",
+        "cut_last": True,
+        "wait_for_retry_after": "2s",
+        "rate_limit": [{"tokens": 5000, "per": "1h", "by": ["api_key"]}],
+    }
+    written = config(
+        tmp_path, service("a", "http://127.0.0.1:9/v1", **everything), service("b", "http://b/v1"), route=rule
+    )
+    with running(written, tmp_path) as process:
+        page = opened(chrome, f"http://{process.ops[0]}/", dark=False, **DESKTOP)
+        told = " ".join(str(page.evaluate("document.getElementById('policy').innerText")).split())
+        assert page.complaints == []
+    for words in (
+        "within 200 ms, 50 ms more for each 1000 tokens, late after 100 ms, that is: event",
+        "consistent hash, on x-session, weights 127.0.0.1:9 3",
+        "5 in flight, 10 requests in 60 s for each model",
+        "7 requests for up to 2 s",
+        "anthropic",
+        "a second attempt beside a first that is 100 ms old, for 10 % of the requests",
+        "holds answers back until they are whole",
+        "cuts the last service for lateness, too",
+        "waits up to 2 s where a 429 asks for it",
+        "limited to 5000 tokens in 60 min for each api key",
+    ):
+        assert words in told
+
+
+def test_what_is_left_alone_is_shown_with_its_service(chrome: Browser, tmp_path: Path) -> None:
+    with some_left_alone(tmp_path) as process:
+        page = opened(chrome, f"http://{process.ops[0]}/", dark=True, **PHONE)
+        page.wait_for("it is told", "document.getElementById('headline').textContent.includes('left alone')")
+        assert "limited: credential env SHOWN_KEY is left alone, its rate limit is reached" in shown(
+            page, "headline"
+        )
+        card = shown(page, "gone")
+        assert "model m left alone, " in card
+        assert card.endswith("not there")
+        keep(page, "page-left-alone.png")
 
 
 def test_what_the_page_may_not_do_is_told_by_the_browser(desktop: Page) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.itest.chromium import chromium
 from tests.itest.peers import require
+from tests.itest.peers.axe import axe
 from tests.itest.peers.playwright import playwright
 from tests.itest.test_page import demo
 
@@ -24,11 +25,11 @@ pytestmark = pytest.mark.itest
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    browser, library = require(chromium), require(playwright)
+    browser, library, rules = require(chromium), require(playwright), require(axe)
     script = Path(__file__).with_name("by_playwright.py")
     with demo() as address:
         done = subprocess.run(
-            [sys.executable, str(script), str(browser), address],
+            [sys.executable, str(script), str(browser), str(rules), address],
             env={**os.environ, "PYTHONPATH": str(library)},
             capture_output=True,
             text=True,
@@ -67,3 +68,10 @@ def test_keyboard_and_screen_reader_find_their_way(found: dict[str, Any]) -> Non
         assert look["focused"], name
         assert look["headings"] >= 3, name
         assert look["landmarks"] >= 1, name
+
+
+def test_axe_finds_no_barrier_in_any_look(found: dict[str, Any]) -> None:
+    """Roles, names, contrast, order of headings: the rules that a machine can judge."""
+    for name, look in found["looks"].items():
+        assert look["axe"]["violations"] == [], name
+        assert len(look["axe"]["passes"]) > 30, name

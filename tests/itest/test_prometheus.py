@@ -32,9 +32,9 @@ WENT_OUT_AND_CAME_BACK = 'changes(sidecar_endpoint_available{job="demo"}[2m]) >=
 SECONDS = 90  # a surge or two, however slow the machine is
 
 
-def promtool_says(*words: str | Path) -> str:
+def promtool_says(*words: str | Path, told: str = "") -> str:
     done = subprocess.run(
-        [require(promtool), *words], capture_output=True, text=True, timeout=60, check=False
+        [require(promtool), *words], input=told, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -130,6 +130,12 @@ def test_both_sidecars_are_scraped(scraped: Prometheus) -> None:
         ("demo", "up", ""),
         ("plain", "up", ""),
     }
+
+
+def test_promtool_finds_no_fault_with_the_metrics(scraped: Prometheus) -> None:
+    """Names, help texts and types by its conventions, as they are after a surge."""
+    for target in scraped.ask("targets")["activeTargets"]:
+        promtool_says("check", "metrics", told=httpx.get(target["scrapeUrl"]).text)
 
 
 def test_every_rule_is_evaluated_and_every_recording_has_data(scraped: Prometheus) -> None:

@@ -8,6 +8,7 @@ Limits:  the export comes a fraction of a second after the request, so a trace i
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ import httpx
 
 from tests.itest.peers import Jaeger
 from tests.itest.stage import until
+
+HOUR = 3_600_000_000  # µs
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,11 @@ def find(jaeger: Jaeger, trace_id: str) -> Trace | None:
 
 
 def search(jaeger: Jaeger, **attributes: str) -> set[str]:
-    """The ids of the sidecar's traces with a span that has these attributes; `_` stands for `.`."""
+    """The ids of the sidecar's traces of the last hour with a span that has these attributes; `_` stands for `.`."""
     tags = json.dumps({name.replace("_", ".", 1): value for name, value in attributes.items()})
-    query = {"service": "llm-ha-sidecar", "tags": tags, "limit": "1000"}
+    now = time.time_ns() // 1000
+    period = {"start": str(now - HOUR), "end": str(now)}
+    query = {"service": "llm-ha-sidecar", "tags": tags, "limit": "1000", **period}
     answer = httpx.get(f"{jaeger.query_url}/api/traces", params=query).raise_for_status()
     return {trace["traceID"] for trace in answer.json()["data"]}
 

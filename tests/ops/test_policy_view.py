@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
+
+import pytest
 
 from sidecar.ops.policy_view import policy_view
 from sidecar.policy import load
 from sidecar.policy.build import build_snapshot
+from sidecar.policy.snapshot import Route, Service
 
 CANARY = "sk-canary"
 CONFIG = f"""\
@@ -83,3 +87,23 @@ def test_routes_are_in_order_with_their_generation() -> None:
         ["x-tenant"],
         30.0,
     )
+
+
+RENAMED = {
+    "set_headers": "headers_set",
+    "remove_headers": "headers_removed",
+    "tls": "insecure_skip_verify",
+    "timeouts": "timeouts_seconds",
+    "limits": "limits_bytes",
+    "deadline": "deadline_seconds",
+    "wait_for_retry_after": "wait_for_retry_after_seconds",
+}
+
+
+@pytest.mark.parametrize(("kind", "of"), [("services", Service), ("routes", Route)])
+def test_no_setting_is_missing(kind: str, of: type) -> None:
+    """A field that a later version gets shows here: an operator must not have to guess what runs."""
+    shown = view()[kind]
+    assert isinstance(shown, list)
+    names = {RENAMED.get(one.name, one.name) for one in fields(of)}
+    assert names <= shown[0].keys()

@@ -32,6 +32,7 @@ def _view() -> StateView:
         not_ready=lambda: None,
         policy_generation=lambda: 7,
         statuses=lambda: ledger.statuses(now),
+        cooling=lambda: ledger.cooling(),
         active_requests=lambda: {"primary": 3},
         series=series,
         events=RecentEvents(),
@@ -48,6 +49,7 @@ def test_services_hold_their_endpoints_with_state_reason_and_what_is_left_of_it(
     assert (ejected["endpoint"], ejected["state"], ejected["reason"]) == ("10.0.0.1:80", "ejected", "manual")
     assert ejected["until_seconds"] == 25.0
     assert not ejected["available"]
+    assert (ejected["concurrency_limit"], ejected["ghosts"]) == (None, 0)
     assert (available["state"], available["until_seconds"]) == ("available", None)
 
 

@@ -52,7 +52,10 @@ SERVICES: list[tuple[Mistake, list[str]]] = [
             ".endpoints[4]: 'h:0' has port 0; expected a port from 1 to 65535",
         ],
     ),
-    ({"dialect": "opnai"}, [".dialect: 'opnai' is not known; expected openai or anthropic"]),
+    (
+        {"dialect": "opnai"},
+        [".dialect: 'opnai' is not known; expected openai or anthropic; did you mean openai?"],
+    ),
     (
         {"load_balancing": ""},
         [".load_balancing: is empty; expected least_request, round_robin, peak_ewma or consistent_hash"],

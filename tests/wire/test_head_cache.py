@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.wire.head_cache import ENTRIES, RequestHeads, ResponseHeads
-from sidecar.wire.heads import Refusal, RequestHead, ResponseHead, parse_request_head, parse_response_head
+from sidecar.wire.head_cache import ENTRIES, RequestHeads, ResponseHeads, likely
+from sidecar.wire.heads import (
+    Refusal,
+    RequestHead,
+    ResponseHead,
+    head_end,
+    parse_request_head,
+    parse_response_head,
+)
 
 TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PIECES = [
@@ -85,3 +92,42 @@ def test_however_many_heads_come_the_memory_is_bounded(size: int) -> None:
     assert len(cache._known) <= ENTRIES
     cache.forget()
     assert not cache._known
+
+
+@given(
+    heads=st.lists(st.lists(st.sampled_from(PIECES), max_size=7).map(b"".join), min_size=2, max_size=12),
+    behind=st.sampled_from([b"", b"x", b"{}", b"\r\n", b"GET / HTTP/1.1\r\n"]),
+)
+def test_what_is_likely_is_what_would_be_read(heads: list[bytes], behind: bytes) -> None:
+    """Or a head would be taken for the one before it: a smuggled request."""
+    for before in heads:
+        read = parse_request_head(before)
+        guess = likely(before, read) if isinstance(read, RequestHead) else None
+        for head in heads if guess is not None else ():
+            assert guess is not None
+            found = guess.match(head + behind, 4096)
+            if found is not None:
+                assert found[0] == head_end(head + behind)
+                assert facts((guess.head, found[1], None)) == facts(parse_request_head(head))
+
+
+def test_only_the_length_may_differ() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %b\r\nAccept: a\r\n\r\n"
+    read = parse_request_head(head % b"5")
+    assert isinstance(read, RequestHead)
+    guess = likely(head % b"5", read)
+    assert guess is not None
+    assert guess.match((head % b"17") + b"body", 4096) == (len(head % b"17"), 17)
+    assert guess.match((head % b"17")[:-1], 4096) is None, "not all there"
+    assert guess.match(head % b"17", len(head % b"17") - 1) is None, "longer than a head may be"
+    for length in (b"", b" 5", b"5 ", b"+5", b"5\r\nX: y", b"1" * 19):
+        assert guess.match(head % length, 4096) is None
+    assert guess.match((head % b"5").replace(b"Accept: a", b"Accept: b"), 4096) is None
+
+
+def test_what_has_a_trace_or_no_length_is_never_likely() -> None:
+    for field in (b"traceparent: " + TRACE + b"\r\nContent-Length: 1\r\n", b"", b"CONTENT-LENGTH: 1\r\n"):
+        raw = b"POST / HTTP/1.1\r\nHost: x\r\n" + field + b"\r\n"
+        read = parse_request_head(raw)
+        assert isinstance(read, RequestHead)
+        assert likely(raw, read) is None

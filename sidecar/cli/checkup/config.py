@@ -26,7 +26,10 @@ def look_at_config(path: str) -> Looked:
         remedy = "name the daemon's config with --config FILE or $SIDECAR_CONFIG"
         return Looked([fail("config", f"{path}: cannot be read: {error.strerror}", remedy)], None)
     loaded = load(text)
-    found = [warn("config", f"{path}:{w.line}: {w}", "see docs/configuration.md") for w in loaded.warnings]
+    found = [
+        warn("config", f"{path}:{w.line}: {w}", "it runs like this; change it unless you mean it")
+        for w in loaded.warnings
+    ]
     if loaded.problems:
         remedy = f"correct it; `sidecar check {path}` tells the same"
         found += [fail("config", f"{path}:{p.line}: {p}", remedy) for p in loaded.problems]

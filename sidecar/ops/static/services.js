@@ -1,6 +1,6 @@
 // The headline, who answers now, and a card for each service.
 import { byId, dot, element, fact, fill, hue, tell } from "./build.js";
-import { countdown, milliseconds, reasonWords, stateTone, stateWords } from "./words.js";
+import { countdown, isAtItsLimit, isUp, milliseconds, reasonWords, standing, stateTone, stateWords } from "./words.js";
 
 const SMOOTH = 10; // seconds that the figures are taken over
 
@@ -11,8 +11,6 @@ function median(values) {
   const sorted = values.filter((value) => value !== null).sort((a, b) => a - b);
   return sorted.length ? sorted[Math.floor(sorted.length / 2)] : null;
 }
-
-const isUp = (endpoint) => endpoint.state === "available" || endpoint.state === "ramp";
 
 export function showVerdict(state) {
   const all = Object.entries(state.series).map(([name, one]) => [name, sum(latest(one.requests))]);
@@ -41,6 +39,12 @@ function verdict(state, answers) {
     return [proving ? "warn" : "bad", `${told}${instead.length ? `. ${instead.join(", ")} answers` : ""}`];
   }
   if (out.length) return ["warn", `${out.length} of ${endpoints.length} endpoints out of rotation`];
+  const alone = state.services.flatMap((service) => service.left_alone.map((one) => `${service.name}: ${leftAlone(one)}`));
+  if (alone.length) return ["warn", alone.join("; ")];
+  const full = state.services.filter((service) => service.endpoints.length && service.endpoints.every(isAtItsLimit));
+  if (full.length) {
+    return ["warn", `${full.map((service) => service.name).join(", ")} at its limit: what is over it goes to the next service`];
+  }
   const growing = endpoints.filter((endpoint) => endpoint.state === "ramp").map((endpoint) => endpoint.service);
   if (growing.length) return ["warn", `${growing.join(", ")} is coming back: its share grows`];
   return ["good", `All endpoints in rotation (${endpoints.length})`];
@@ -76,7 +80,8 @@ export function showServices(state) {
 function card(service, series) {
   const up = service.endpoints.filter(isUp).length;
   const proving = service.endpoints.some((endpoint) => endpoint.state === "probation");
-  const tone = up === service.endpoints.length ? "good" : up || proving ? "warn" : "bad";
+  const held = service.endpoints.some(isAtItsLimit) || service.left_alone.length > 0;
+  const tone = up === service.endpoints.length && !held ? "good" : up || proving ? "warn" : "bad";
   const title = element("h3", {}, dot(service.name), service.name);
   return element(
     "article",
@@ -84,6 +89,7 @@ function card(service, series) {
     title,
     numbers(service, series),
     ...service.endpoints.map(endpointRow),
+    ...service.left_alone.map(scopeRow),
   );
 }
 
@@ -100,17 +106,29 @@ function numbers(service, series) {
   );
 }
 
+const leftAlone = (one) => `${one.scope} ${one.name} is left alone, ${reasonWords(one.reason)}`;
+
+function scopeRow(one) {
+  return element(
+    "div",
+    { class: "endpoint" },
+    element("code", { text: `${one.scope} ${one.name}` }),
+    element("span", { class: "pill warn", text: `left alone, ${countdown(one.until_seconds)}` }),
+    element("span", { class: "quiet", text: reasonWords(one.reason) }),
+  );
+}
+
 function endpointRow(endpoint) {
   const left = endpoint.until_seconds === null ? "" : `, ${countdown(endpoint.until_seconds)}`;
-  const seen = endpoint.requests
-    ? `${endpoint.failures} of ${endpoint.requests} failed, ${endpoint.in_flight} in flight`
-    : `${endpoint.in_flight} in flight`;
-  const why = endpoint.reason ? `${reasonWords(endpoint.reason)} · ` : "";
+  const limit = endpoint.concurrency_limit === null ? "" : ` of at most ${Math.max(1, Math.floor(endpoint.concurrency_limit))}`;
+  const flying = `${endpoint.in_flight}${endpoint.ghosts ? ` + ${endpoint.ghosts} given up` : ""} in flight${limit}`;
+  const seen = endpoint.requests ? `${endpoint.failures} of ${endpoint.requests} failed, ${flying}` : flying;
+  const why = endpoint.reason && !isAtItsLimit(endpoint) ? `${reasonWords(endpoint.reason)} · ` : "";
   return element(
     "div",
     { class: "endpoint" },
     element("code", { text: endpoint.endpoint }),
-    element("span", { class: `pill ${stateTone(endpoint)}`, "data-state": endpoint.state, text: stateWords(endpoint.state) + left }),
+    element("span", { class: `pill ${stateTone(endpoint)}`, "data-state": endpoint.state, text: standing(endpoint) + left }),
     element("span", { class: "quiet", text: why + seen }),
   );
 }

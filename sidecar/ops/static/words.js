@@ -55,6 +55,10 @@ export function span(seconds) {
 // In whole seconds: digits that flicker say nothing.
 export const countdown = (seconds) => span(seconds < 90 ? Math.max(1, Math.ceil(seconds)) : seconds);
 export const stateWords = (state) => STATES[state] ?? state.replaceAll("_", " ");
+// In rotation, but what comes now goes elsewhere: as many requests are in flight as its adaptive limit allows.
+export const isAtItsLimit = (endpoint) => isUp(endpoint) && !endpoint.available;
+export const isUp = (endpoint) => endpoint.state === "available" || endpoint.state === "ramp";
+export const standing = (endpoint) => (isAtItsLimit(endpoint) ? "at its limit" : stateWords(endpoint.state));
 export const reasonWords = (reason) => REASONS[reason] ?? reason;
 export const eventTone = (event) => TONES[event] ?? "calm";
 
@@ -83,7 +87,7 @@ export function eventWords(event) {
     case "probe_changed":
       return `${where} is ${event.healthy ? "healthy" : "unhealthy"}${why}`;
     case "policy_applied":
-      return `generation ${event.generation} runs`;
+      return `generation ${event.generation} runs, from ${event.source}${event.comment ? `: ${event.comment}` : ""}`;
     case "policy_rejected":
       return `from ${event.source}: ${(event.problems ?? []).join("; ")}`;
     case "scope_cooled":

@@ -1,4 +1,4 @@
-"""Real peers for the integration tests: grpcurl, Jaeger, Prometheus, llama.cpp's server with a tiny model, Node's SDKs.
+"""Real peers for the integration tests: grpcurl, Jaeger, Prometheus, Grafana's schema, llama.cpp's server, Node's SDKs.
 
 In:      `$SIDECAR_PEERS_DIR`, where finished peers are kept, else `.peers` in the checkout; Go, npm, CMake and a
          C++ compiler on the PATH for what is not there yet. `python -m tests.itest.peers` installs everything.

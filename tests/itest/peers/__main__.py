@@ -12,7 +12,9 @@ from tests.itest.peers import (
     promtool,
     tiny_model,
 )
+from tests.itest.peers.axe import AXE, axe
 from tests.itest.peers.clients import GRPCURL
+from tests.itest.peers.grafana_schema import GRAFANA_SCHEMA, grafana_schema
 from tests.itest.peers.llama import LLAMA
 from tests.itest.peers.metrics import PROMETHEUS
 from tests.itest.peers.node import NODE_SDKS
@@ -27,10 +29,12 @@ def main() -> int:
         (jaeger, JAEGER),
         (prometheus, PROMETHEUS),
         (promtool, PROMETHEUS),
+        (grafana_schema, GRAFANA_SCHEMA),
         (llama_server, LLAMA),
         (tiny_model, "random"),
         (node_sdks, NODE_SDKS),
         (playwright, PLAYWRIGHT),
+        (axe, AXE),
     ):
         try:
             print(f"{peer.__name__} {version} {peer()}", flush=True)

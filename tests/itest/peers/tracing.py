@@ -1,12 +1,13 @@
-"""Jaeger: the trace store the sidecar exports to, with OTLP over gRPC in and its HTTP query API out.
+"""Jaeger: the trace store the sidecar exports to, with OTLP over gRPC and HTTP in and its HTTP query API out.
 
-In:      the two ports, 0 for free ones.
+In:      the ports for OTLP over gRPC and for queries, 0 for free ones.
 Out:     a running Jaeger with an empty memory that keeps the newest 10,000 traces, on 127.0.0.1 only.
 Limits:  the API without the pages of its UI, which Go's modules do not have. Spans are not batched: a trace can
          be queried as soon as its export was answered.
 """
 
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ extensions:
     http: {{endpoint: "127.0.0.1:{query}"}}
     grpc: {{endpoint: "127.0.0.1:0"}}
 receivers:
-  otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{otlp}"}}}}}}
+  otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{otlp}"}}, http: {{endpoint: "127.0.0.1:{http}"}}}}}}
 exporters:
   jaeger_storage_exporter: {{trace_storage: memory}}
 """
@@ -55,15 +56,18 @@ class Jaeger:
 
     otlp_endpoint: str
     query_url: str
+    otlp_http_endpoint: str
+    process: subprocess.Popen[bytes]
 
 
 @contextmanager
 def running_jaeger(otlp_port: int = 0, query_port: int = 0) -> Iterator[Jaeger]:
-    otlp, query = otlp_port or free_port(), query_port or free_port()
-    config = CONFIG.format(otlp=otlp, query=query)
+    otlp, http, query = otlp_port or free_port(), free_port(), query_port or free_port()
+    config = CONFIG.format(otlp=otlp, http=http, query=query)
 
     def ready() -> bool:  # the query API comes up before the receiver does
-        return answers(query, "/api/services") and accepts(otlp)
+        return answers(query, "/api/services") and accepts(otlp) and accepts(http)
 
-    with serving([str(jaeger()), "--config", f"yaml:{config}"], ready):
-        yield Jaeger(f"http://127.0.0.1:{otlp}", f"http://127.0.0.1:{query}")
+    with serving([str(jaeger()), "--config", f"yaml:{config}"], ready) as process:
+        at = [f"http://127.0.0.1:{port}" for port in (otlp, query, http)]
+        yield Jaeger(at[0], at[1], at[2], process)

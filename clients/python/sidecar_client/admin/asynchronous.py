@@ -88,7 +88,11 @@ class AsyncAdminClient:
 
     async def endpoints(self, services: Sequence[str] = ()) -> list[health.Endpoint]:
         """Every endpoint, or those of `services`, with its state and the reason for it."""
-        return list((await self._send(calls.endpoints(services))).endpoints)
+        return list((await self.list_endpoints(services)).endpoints)
+
+    async def list_endpoints(self, services: Sequence[str] = ()) -> health.ListEndpointsResponse:
+        """The same, with the newest event it includes, and the keys, models and services that are left alone."""
+        return await self._send(calls.endpoints(services))
 
     async def eject(self, service: str, endpoint: str, duration: float | None = None) -> health.Endpoint:
         """Takes an endpoint out of rotation, for `duration` or until it is restored."""
