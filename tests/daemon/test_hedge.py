@@ -66,21 +66,6 @@ def test_the_first_attempt_may_win_after_all() -> None:
     run(test())
 
 
-def test_a_silent_primary_is_left_for_the_service_whose_hedge_has_failed() -> None:
-    """Its error was over within milliseconds; without hedging the request would have been rescued."""
-
-    async def test() -> None:
-        error = json_answer({"error": {"message": "no"}}, 500)
-        async with Llm(silence) as own, Llm(error, stream("rescued")) as other:
-            soon = {"timeouts": {"first_packet": "200ms"}}
-            written = config(service("a", own, **soon), service("b", other, **soon), route=HEDGE)
-            async with sidecar(written) as daemon:
-                reply = await ask(daemon, chat(stream=True))
-                assert (texts(reply.body), reply.fields["x-sidecar-attempts"]) == ("rescued", "3")
-
-    run(test())
-
-
 def test_an_error_of_one_does_not_beat_the_answer_of_the_other() -> None:
     """A 401 is quickly said, and that the hedge's service does not know the key is no answer to the app."""
 
@@ -117,6 +102,21 @@ def test_when_both_fail_the_app_gets_the_last_error() -> None:
                 go.set()
                 reply = await asked
                 assert (reply.status, reply.json["error"]["message"]) == (500, "out of memory")
+
+    run(test())
+
+
+def test_a_silent_primary_is_left_for_the_service_whose_hedge_has_failed() -> None:
+    """Its error was over within milliseconds; without hedging the request would have been rescued."""
+
+    async def test() -> None:
+        error = json_answer({"error": {"message": "no"}}, 500)
+        async with Llm(silence) as own, Llm(error, stream("rescued")) as other:
+            soon = {"timeouts": {"first_packet": "200ms"}}
+            written = config(service("a", own, **soon), service("b", other, **soon), route=HEDGE)
+            async with sidecar(written) as daemon:
+                reply = await ask(daemon, chat(stream=True))
+                assert (texts(reply.body), reply.fields["x-sidecar-attempts"]) == ("rescued", "3")
 
     run(test())
 
