@@ -198,6 +198,8 @@ def _attempts(
                 tried.add(command.endpoint.key)
                 late = failure.kind is FailureKind.FIRST_PACKET_TIMEOUT
                 command = plan.late(NOW) if late else plan.failed(failure, NOW)
+            case Wait(until) if not attempts:
+                return attempts, f"it waits about {until:.0f}s until one that wants to be left alone is back"
             case Wait():
                 command = plan.woke(NOW)
             case Queue():

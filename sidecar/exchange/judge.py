@@ -67,8 +67,8 @@ def judge(
         asked,
         era,
         began=record.started_at,
-        # An LLM server that does not cancel goes on with what a hedge has lost or an app has left, too.
-        cut=cut or (record.dropped and record.first_packet_at is None),
+        # An LLM server that does not cancel goes on with what a hedge has lost or an app has left, too, if it saw it.
+        cut=(cut or (record.dropped and record.first_packet_at is None)) and _reached_it(record),
     )
     if blame is not None and (key is None or blame.scope != key.scope):
         events += ledger.blame(service, blame, now)
@@ -77,3 +77,7 @@ def judge(
         events += ledger.blame(service, blame, now)
     if events:
         shared.health_events(events)
+
+
+def _reached_it(record: AttemptRecord) -> bool:
+    return record.reused or record.connected_at is not None

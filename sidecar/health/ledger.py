@@ -167,7 +167,12 @@ class Ledger:
             if endpoint.on_probation:
                 events += self._judge_probation(endpoint, verdict, began, now)
             elif verdict is not IGNORABLE:
-                rule = endpoint.passive.observe(failed=verdict is not SUCCESS, now=now)
+                failed = verdict is not SUCCESS
+                if (
+                    failed and not cut and endpoint.pace is not None
+                ):  # one that was cut has been heard as late
+                    endpoint.pace.failed(now)
+                rule = endpoint.passive.observe(failed=failed, now=now)
                 if rule is not None and self._group_of(endpoint).has_room(endpoint):
                     events.append(self._eject(endpoint, rule, now))
         if retry_after is not None and retry_after > 0:

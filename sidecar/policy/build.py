@@ -60,6 +60,10 @@ __all__ = [
 DEFAULT_FALLBACK_ON = frozenset(items_of(policy_pb2.Route(), "fallback_on"))
 
 
+# An inference waits its turn behind the app's own; a path is answered by a server that does nothing else for it.
+INFERENCE_TIMEOUT = 10.0
+
+
 def build_snapshot(policy: policy_pb2.Policy, generation: int) -> Snapshot:
     left = {name for route in policy.routes for name in route.services[:-1]}  # there is somewhere else to go
     services = {s.name: _service(s, adaptive=s.name in left) for s in policy.services}
@@ -213,10 +217,11 @@ def _passive(passive: policy_pb2.PassiveHealth) -> PassiveHealth:
 
 def _active(service: policy_pb2.Service) -> ActiveHealth:
     active = service.active_health
+    patient = active.HasField("request") and not active.HasField("timeout")
     return ActiveHealth(
         path=_text(active, "path"),
         interval=_seconds(active, "interval"),
-        timeout=_seconds(active, "timeout"),
+        timeout=INFERENCE_TIMEOUT if patient else _seconds(active, "timeout"),
         unhealthy_threshold=_whole(active, "unhealthy_threshold"),
         healthy_threshold=_whole(active, "healthy_threshold"),
         expected_statuses=tuple(map(syntax.parse_statuses, items_of(active, "expected_statuses"))),

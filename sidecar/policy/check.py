@@ -15,6 +15,7 @@ from sidecar.policy.fields import check_fields
 from sidecar.policy.problems import Checked, Lines, Report
 from sidecar.policy.route_rules import check_reach, check_route
 from sidecar.policy.service_rules import check_service
+from sidecar.policy.traffic_rules import check_effect
 
 
 def check_config(config: Config, lines: Lines | None = None, *, hidden_ok: bool = False) -> Checked:
@@ -77,6 +78,7 @@ def _check_whole(policy: Policy, root: str, report: Report, *, hidden_ok: bool) 
     for place, route in enumerate(policy.routes):
         check_route(route, f"{root}.routes[{place}]", names, report)
     check_reach(policy.routes, f"{root}.routes", report)
+    check_effect(policy, root, report)
     used = {name for route in policy.routes for name in route.services}
     for name, place in names.items():
         if name not in used:

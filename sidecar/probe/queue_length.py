@@ -80,7 +80,7 @@ class QueueReader:
             why = await self._read(service, metrics, key, address)
             if why and not told:
                 log.warning("queue length of %s %s is not known: %s", key.service, key.address, why)
-            told = bool(why)
+                told = True
 
     async def _read(self, service: Service, metrics: QueueMetrics, key: EndpointKey, address: Address) -> str:
         """Why it is not known; empty: it is, and has been told."""

@@ -57,6 +57,7 @@ def destination(configured: str, environ: Mapping[str, str]) -> Destination | Of
 
 def open_exporter(where: Destination) -> SpanExporter:
     """Raises whatever is the matter with a bad setting; it does not connect yet."""
+    _check_headers(os.environ)
     if where.protocol == HTTP:
         from sidecar.telemetry.otlp_http import HttpExporter, options
 
@@ -66,6 +67,15 @@ def open_exporter(where: Destination) -> SpanExporter:
     # The scheme alone decides, unless there is none: then OTEL_EXPORTER_OTLP_INSECURE does.
     insecure = {"http": True, "https": False}.get(where.endpoint.partition("://")[0].lower())
     return OTLPSpanExporter(endpoint=where.endpoint, insecure=insecure)
+
+
+def _check_headers(environ: Mapping[str, str]) -> None:
+    """The SDK leaves out what it cannot read, and the collector then refuses everything. Values are secrets."""
+    headers = first(environ, "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+    for place, item in enumerate(headers.split(","), 1):
+        name, equals, _ = item.partition("=")
+        if item.strip() and not (equals and name.strip()):
+            raise ValueError(f"OTEL_EXPORTER_OTLP_HEADERS: part {place} is not name=value")
 
 
 def resource(version: str) -> Resource:

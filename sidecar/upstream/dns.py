@@ -3,8 +3,8 @@
 In:      the host and port of services without `endpoints`.
 Out:     `changed(service, addresses)` at first and whenever the set differs.
 Rules:   a name is asked again when the shortest TTL of its addresses is over, but no sooner than LEAST and no later
-         than MOST, and up to a tenth later, so that many sidecars do not ask together. What has no TTL, as a line of
-         /etc/hosts, is asked again after NO_TTL; where asking failed, after RETRY.
+         than MOST, and up to a tenth later, so that many sidecars do not ask together; where asking failed, after
+         RETRY. A line of /etc/hosts has a TTL of 0, as c-ares tells it, like an answer that says so (Consul's do).
          A name with addresses of both families counts its IPv4 ones only, as `localhost` would otherwise have an
          endpoint where nothing listens. Where a name has never been resolved, the name itself stands in as the
          endpoint, so that the failure is seen as a connect failure; where it fails later, the last answer stays.
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 
 LEAST = 1.0
 MOST = 300.0
-NO_TTL = 30.0
 RETRY = 5.0
 JITTER = 0.1
 PATIENCE = 2.0  # seconds for one try of c-ares; it makes TRIES of them, at each server
@@ -39,7 +38,7 @@ TRIES = 2
 
 class Found(NamedTuple):
     addresses: tuple[TcpAddress, ...]  # sorted
-    ttl: int  # seconds, the shortest; 0: none is known
+    ttl: int  # seconds, the shortest
 
 
 class Lookup(Protocol):
@@ -55,8 +54,8 @@ def found_in(nodes: Sequence[tuple[int, str, int]], port: int) -> Found:
     """Family, host and TTL of each address; IPv4 only where there are both."""
     chosen = [node for node in nodes if node[0] == socket.AF_INET] or list(nodes)
     hosts = sorted({host for _, host, _ in chosen})
-    ttls = [ttl for _, _, ttl in chosen if ttl > 0]
-    return Found(tuple(TcpAddress(host, port) for host in hosts), min(ttls, default=0))
+    ttl = min((ttl for _, _, ttl in chosen), default=0)
+    return Found(tuple(TcpAddress(host, port) for host in hosts), ttl)
 
 
 class Ares:
@@ -127,7 +126,7 @@ class Resolver:
             if addresses != known:
                 known = addresses
                 self._tell(service, addresses)
-            await asyncio.sleep(self._later(min(max(ttl, LEAST), MOST) if ttl else NO_TTL))
+            await asyncio.sleep(self._later(min(max(ttl, LEAST), MOST)))
 
     def _later(self, seconds: float) -> float:
         return seconds * (1.0 + JITTER * self._rng.random())

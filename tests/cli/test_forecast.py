@@ -79,6 +79,17 @@ def test_when_everything_is_out_the_first_one_back_is_tried() -> None:
     assert told.attempts[0].last_resort
 
 
+def test_a_request_that_waits_for_a_service_that_is_left_alone_is_not_refused() -> None:
+    """Where the route allows it."""
+    resting = ejected("a:1", 3)
+    resting.state = pb.ENDPOINT_STATE_COOLING
+    patient = Route("/v1#0", ("own",), fallback_on=FALLBACK_ON, wait_for_retry_after=5.0)
+    told = ask(policy(patient, own=service("own")), resting)
+    assert (told.attempts, told.end[:17]) == ((), "it waits about 3s")
+    told = ask(policy(own=service("own")), resting)
+    assert told.end.startswith("the app gets overloaded")
+
+
 def test_endpoints_that_chance_chooses_between_are_all_named() -> None:
     """None of them is left out as not tried."""
     told = ask(policy(own=service("own")), endpoint("own", "a:1"), endpoint("own", "b:1"))

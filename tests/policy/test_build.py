@@ -103,6 +103,16 @@ def test_the_defaults_are_those_the_documentation_names() -> None:
     )
 
 
+def test_an_active_check_by_inference_has_more_time_unless_the_operator_says_how_much() -> None:
+    """A busy LLM has its first token after seconds; it must not be taken out for being used."""
+    for written, timeout in (({}, 10.0), ({"timeout": "2s"}, 2.0), ({"timeout": "1s"}, 1.0)):
+        check = {"request": {"model": "m"}, **written}
+        policy = ParseDict({"services": [{"name": "a", "url": "http://a", "active_health": check}]}, Policy())
+        active = build_snapshot(policy, 1).services["a"].active_health
+        assert active is not None
+        assert active.timeout == timeout
+
+
 def test_active_checks_are_off_unless_written_and_complete_when_empty() -> None:
     policy = ParseDict({"services": [{"name": "a", "url": "http://a", "active_health": {}}]}, Policy())
     assert build_snapshot(policy, 1).services["a"].active_health == frozen.ActiveHealth()

@@ -381,6 +381,59 @@ def test_what_has_no_effect_is_a_warning(extra: dict[str, Any], expected: str) -
     assert str(checked.warnings[0]).startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("service", "route", "expected"),
+    [
+        (
+            {"timeouts": {"first_packet": "0.2s"}},
+            {"hedge": {"after": "0.2s"}},
+            [
+                "policy.routes[0].hedge.after: has no effect: it is not shorter than first_packet of any service"
+            ],
+        ),
+        ({"timeouts": {"first_packet": "0.2s"}}, {"hedge": {"after": "0.199s"}}, []),
+        ({}, {"hedge": {"after": "30s"}}, ["policy.routes[0].hedge.after"]),
+        (
+            {"queue": {}},
+            {},
+            ["policy.services[0].queue: has no effect: the service has neither max_concurrency"],
+        ),
+        ({"queue": {}, "adaptive_concurrency": {"enabled": False}}, {}, ["policy.services[0].queue"]),
+        ({"queue": {}, "adaptive_concurrency": {"enabled": True}}, {}, []),
+        ({"queue": {}, "max_concurrency": 1}, {}, []),
+    ],
+)
+def test_what_can_never_come_to_pass_is_a_warning(
+    service: dict[str, Any], route: dict[str, Any], expected: list[str]
+) -> None:
+    """It was written for something, and whoever wrote it waits for that in vain."""
+    written = {
+        "services": [{"name": "a", "url": "http://a", **service}],
+        "routes": [{"services": ["a"], **route}],
+    }
+    checked = check_policy(ParseDict(written, Policy()))
+    assert checked.problems == ()
+    assert [
+        str(one)[: len(wanted)] for one, wanted in zip(checked.warnings, expected, strict=True)
+    ] == expected
+
+
+def test_a_queue_before_a_service_that_some_route_may_leave_has_a_limit() -> None:
+    """That of adaptive concurrency, which is on by itself there."""
+    written = {
+        "services": [{"name": "a", "url": "http://a", "queue": {}}, {"name": "b", "url": "http://b"}],
+        "routes": [{"services": ["a", "b"], "hedge": {"after": "1s"}}],
+    }
+    assert check_policy(ParseDict(written, Policy())).warnings == ()
+
+
+def test_a_weight_names_an_endpoint_however_both_are_written() -> None:
+    """They are compared by the address that they stand for."""
+    written = {"name": "a", "url": "http://a", "endpoints": ["10.0.0.1:080"], "weights": {"10.0.0.1:80": 2}}
+    policy = ParseDict({"services": [written], "routes": [{"services": ["a"]}]}, Policy())
+    assert check_policy(policy).problems == ()
+
+
 def test_a_route_that_takes_less_or_other_requests_is_used() -> None:
     routes = [
         {"services": ["a"], "match": {"models": ["gpt-*"]}},

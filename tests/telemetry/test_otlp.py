@@ -126,6 +126,18 @@ def test_without_an_endpoint_the_sdk_is_never_imported() -> None:
     assert run.stdout == "[]\n"
 
 
+@pytest.mark.parametrize("protocol", [otlp.GRPC, otlp.HTTP])
+@pytest.mark.parametrize(("headers", "part"), [("Bearer sk-1", 1), ("a=b, sk-1", 2), ("=sk-1", 1)])
+def test_headers_that_are_no_list_of_headers_are_refused_and_not_shown(
+    protocol: str, headers: str, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK drops them, and every trace is refused by a collector that wants them."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
+    with pytest.raises(ValueError, match=f"OTEL_EXPORTER_OTLP_HEADERS: part {part} ") as refused:
+        otlp.open_exporter(otlp.Destination("http://127.0.0.1:4317", protocol))
+    assert "sk-1" not in str(refused.value)
+
+
 def test_the_environment_names_the_resource(monkeypatch: pytest.MonkeyPatch) -> None:
     """OTEL_SERVICE_NAME goes before the attributes, and both before our own name."""
     assert otlp.resource("1.2").attributes["service.name"] == "llm-ha-sidecar"

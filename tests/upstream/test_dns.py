@@ -64,7 +64,7 @@ def resolver_of(zone: Lookup, heard: Callable[[str, Sequence[TcpAddress]], None]
 
 
 def test_localhost_is_resolved_by_the_system() -> None:
-    """It stands in /etc/hosts, which has no TTL."""
+    """It stands in /etc/hosts."""
 
     async def test() -> None:
         lookup = Ares(asyncio.get_running_loop())
@@ -79,11 +79,12 @@ def test_a_name_of_both_families_counts_its_ipv4_addresses_in_order() -> None:
     found = found_in(nodes, 1)
     assert list(map(str, found.addresses)) == ["10.0.0.1:1", "10.0.0.2:1"]
     assert found.ttl == 30
+    assert found_in([(socket.AF_INET, "10.0.0.2", 60), (socket.AF_INET, "10.0.0.1", 0)], 1).ttl == 0
     assert list(map(str, found_in([(socket.AF_INET6, "fd00::2", 9)], 1).addresses)) == ["[fd00::2]:1"]
 
 
 def test_a_change_is_told_and_an_equal_answer_is_not(zone: Zone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dns, "NO_TTL", 0.005)
+    monkeypatch.setattr(dns, "LEAST", 0.005)
     zone.names = {"llm": ["10.0.0.1"]}
 
     async def test() -> None:
@@ -106,7 +107,7 @@ def test_a_name_that_fails_is_asked_again_and_keeps_its_last_answer(
     name: str, zone: Zone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dns, "RETRY", 0.005)
-    monkeypatch.setattr(dns, "NO_TTL", 0.005)
+    monkeypatch.setattr(dns, "LEAST", 0.005)
 
     async def test() -> None:
         heard = Heard()
@@ -129,7 +130,7 @@ def test_a_name_that_fails_is_asked_again_and_keeps_its_last_answer(
 def test_a_listener_that_fails_does_not_end_the_asking(
     zone: Zone, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(dns, "NO_TTL", 0.005)
+    monkeypatch.setattr(dns, "LEAST", 0.005)
     caplog.set_level(logging.ERROR)
     zone.names = {"llm": ["10.0.0.1"]}
 
@@ -183,7 +184,7 @@ def test_a_name_is_asked_again_when_its_ttl_is_over(zone: Zone, monkeypatch: pyt
     zone.names = {"llm": ["10.0.0.1"]}
 
     async def test() -> None:
-        for ttl, least in ((7, 7.0), (1, 1.0), (0, dns.NO_TTL), (86_400, dns.MOST)):
+        for ttl, least in ((7, 7.0), (1, 1.0), (0, dns.LEAST), (86_400, dns.MOST)):
             zone.ttl = ttl
             slept.clear()
             resolver = resolver_of(zone, lambda service, addresses: None)
