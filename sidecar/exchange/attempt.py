@@ -56,22 +56,21 @@ class Attempt:
         "_connection",
         "_deadline",
         "_dial",
-        "_era",
-        "_exchange",
-        "_first",
         "_grace",
-        "_hedge",
-        "_key",
         "_phase",
         "_relay",
         "_request",
-        "_sent",
         "_silence",
-        "_soft",
+        "_waits",
         "endpoint",
+        "era",
+        "exchange",
         "gate",
+        "key",
         "record",
+        "sent",
         "service",
+        "shared",
         "taken",
     )
 
@@ -85,19 +84,18 @@ class Attempt:
         sent: Field | None,
     ) -> None:
         """`sent`: what the key is, or was when it was sent."""
-        self._exchange = exchange
-        self._key = key
-        self._sent = sent
+        self.exchange = exchange
+        self.shared = exchange.shared
+        self.key = key
+        self.sent = sent
         self.service = leg.service
         self.endpoint = endpoint
         self.record = record
         self.gate = Gate(leg.terms)
         self.taken: Taken | None = None  # of the service's rate limits
         self._phase = DIALING
-        self._era = 0
-        self._first: DeadlineQueue[Waiter] | None = None  # while it waits there
-        self._soft: DeadlineQueue[Waiter] | None = None
-        self._hedge: DeadlineQueue[Waiter] | None = None
+        self.era = 0
+        self._waits: tuple[DeadlineQueue[Waiter], ...] = ()  # for its first packet
         self._silence: Silence | None = None
         self._connection: UpstreamConnection | None = None
         self._dial: Dial | None = None
@@ -108,16 +106,17 @@ class Attempt:
 
     def begin(self, head: bytes, body: bytes, deadline: float | None, now: float) -> None:
         """Starts the clocks and sends, over a connection used before if there is one."""
-        exchange, service = self._exchange, self.service
+        exchange, service = self.exchange, self.service
         shared = exchange.shared
         self._request = (head, body)
-        self._era = shared.ledger.started(self.endpoint, now)
+        self.era = shared.ledger.started(self.endpoint, now)
         service.total.add(self, now)
-        if exchange.stream:
-            self._await_first_packet(len(body), now)
-        else:
-            self._first = service.response
-            self._first.add(self, now)
+        waits = service.waits(len(body)) if exchange.stream else service.whole_answer
+        if exchange.stream and exchange.hedge is not None:
+            waits = (*waits, exchange.hedge)
+        for queue in waits:
+            queue.add(self, now)
+        self._waits = waits
         if deadline is not None:
             self._deadline = shared.loop.call_later(max(deadline - now, 0.0), self._share_used)
         connection = service.pool(self.record.endpoint).acquire(now)
@@ -127,28 +126,11 @@ class Attempt:
         else:
             self._dial_anew()
 
-    def _await_first_packet(self, body_bytes: int, now: float) -> None:
-        service = self.service
-        self._first = service.first_packet(body_bytes)
-        self._first.add(self, now)
-        if service.is_warned:
-            self._soft = service.soft(body_bytes)
-            self._soft.add(self, now)
-        if (hedge := self._exchange.hedge) is not None:
-            self._hedge = hedge
-            hedge.add(self, now)
-
     def _stop_waiting(self) -> None:
         """Its first packet is here, or it has none to wait for any more."""
-        if self._first is not None:
-            self._first.discard(self)
-            self._first = None
-        if self._soft is not None:
-            self._soft.discard(self)
-            self._soft = None
-        if self._hedge is not None:
-            self._hedge.discard(self)
-            self._hedge = None
+        for queue in self._waits:
+            queue.discard(self)
+        self._waits = ()
 
     def abort(self) -> None:
         """The app is gone, or another attempt has won: the LLM stops computing, nobody is blamed."""
@@ -169,10 +151,10 @@ class Attempt:
         assert self._relay is not None
         relay = self._relay
         self.abort()
-        self._exchange.attempt_broke(self, failure, relay)
+        self.exchange.attempt_broke(self, failure, relay)
 
     def crashed(self, bug: Exception) -> None:
-        self._exchange.crashed(bug)
+        self.exchange.crashed(bug)
 
     def give_way(self, now: float) -> None:
         """It answered, with an error that is the app's own fault, while another attempt may still do better."""
@@ -273,7 +255,7 @@ class Attempt:
             if gate.progress and self.record.first_packet_at is None:
                 self._note_first_packet()
             if gate.awaits_error_body and self._grace is None:
-                loop = self._exchange.shared.loop
+                loop = self.shared.loop
                 self._grace = loop.call_later(ERROR_BODY_GRACE, self._grace_over)
         else:
             assert isinstance(result, Failure)
@@ -286,7 +268,7 @@ class Attempt:
         """
         now = monotonic()
         self.record.first_packet_at = now
-        if self._exchange.stream:
+        if self.exchange.stream:
             self._stop_waiting()
             self._tell_on_time(now)
         self._listen(now)
@@ -294,20 +276,20 @@ class Attempt:
     def _listen(self, now: float) -> None:
         if self._silence is None:
             length = self.service.service.timeouts.idle
-            self._silence = Silence(self._exchange.shared.loop, length, self._fell_silent, now)
+            self._silence = Silence(self.shared.loop, length, self._fell_silent, now)
 
     def _tell_on_time(self, now: float) -> None:
         """An error that came in time proves nothing."""
         head = self.gate.head
         if not self.record.late and head is not None and head.status < 400:
-            shared = self._exchange.shared
+            shared = self.shared
             events = shared.ledger.on_time(self.endpoint, self.record.started_at, now)
             if events:
                 shared.health_events(events)
 
     def _open(self) -> None:
         now = monotonic()
-        record, gate, exchange = self.record, self.gate, self._exchange
+        record, gate, exchange = self.record, self.gate, self.exchange
         if record.first_packet_at is None:
             record.first_packet_at = now
             if exchange.stream:
@@ -332,7 +314,7 @@ class Attempt:
     def _relay_result(self, result: End | Failure) -> None:
         if result is WHOLE:
             self._end(None, monotonic(), reusable=True)
-            self._exchange.attempt_ended(self)
+            self.exchange.attempt_ended(self)
         else:
             assert isinstance(result, Failure)
             self._break(result)
@@ -345,7 +327,7 @@ class Attempt:
             self._gate_result(self.gate.error())  # a failing status says more than its lateness
         else:
             self._note_late(now)
-            self._exchange.attempt_late(self, now)
+            self.exchange.attempt_late(self, now)
 
     @guarded
     def soft_due(self, now: float) -> None:
@@ -355,18 +337,24 @@ class Attempt:
     @guarded
     def hedge_due(self, now: float) -> None:
         if not self.gate.awaits_error_body:
-            self._exchange.attempt_slow(now)
+            self.exchange.attempt_slow(now)
 
     def _note_late(self, now: float) -> None:
         if not self.record.late:
             self.record.late = True
-            if not self._is_excused:
-                self._exchange.shared.ledger.late(self.endpoint, self.record.started_at, now)
+            if not self.is_excused:
+                self.shared.ledger.late(self.endpoint, self.record.started_at, now)
 
     @property
-    def _is_excused(self) -> bool:
+    def is_about_app(self) -> bool:
+        """Its failure says something about the app's own key, and nothing to others."""
+        failure = self.record.failure
+        return failure is not None and failure.status == 429 and self.exchange.app_has_key(self.service)
+
+    @property
+    def is_excused(self) -> bool:
         """Late or not says nothing about health."""
-        return self._exchange.stream and self.service.excuses(self._exchange.record.body_bytes)
+        return self.exchange.stream and self.service.excuses(self.exchange.record.body_bytes)
 
     @guarded
     def response_due(self, now: float) -> None:
@@ -407,18 +395,18 @@ class Attempt:
         now = monotonic()
         whole_error = self.gate.awaits_error_body and self.gate.is_complete
         self._end(failure, now, reusable=whole_error)
-        self._exchange.attempt_failed(self, failure, now)
+        self.exchange.attempt_failed(self, failure, now)
 
     def _break(self, failure: Failure) -> None:
         """Broke after its commit."""
         assert self._relay is not None
         relay = self._relay
         self._end(failure, monotonic(), reusable=False)
-        self._exchange.attempt_broke(self, failure, relay)
+        self.exchange.attempt_broke(self, failure, relay)
 
     def _end(self, failure: Failure | None, now: float, *, reusable: bool) -> None:
         assert self._phase is not ENDED
-        exchange, service, record = self._exchange, self.service, self.record
+        exchange, service, record = self.exchange, self.service, self.record
         was_committed = self._phase is RELAYING
         self._phase = ENDED
         self._cancel_handles()
@@ -438,24 +426,12 @@ class Attempt:
                 connection.abort()
         record.ended_at = now
         record.failure = failure
-        excused = (failure is not None or record.late) and self._is_excused
-        about_app = failure is not None and failure.status == 429 and exchange.app_has_key(service)
-        judge(
-            exchange.shared,
-            self.endpoint,
-            record,
-            self._era,
-            now,
-            key=self._key,
-            sent=self._sent,
-            excused=excused,
-            about_app=about_app,
-        )
+        judge(self, now)
         if service.picker.waiting:
             service.line.place_given_back()
         if self.taken is not None and not was_committed and (failure is not None or record.dropped):
             self.taken.settle(0, now)
-        exchange.shared.attempt_finished(exchange.record, record)
+        self.shared.attempt_finished(exchange.record, record)
 
     def _cancel_handles(self) -> None:
         if self._deadline is not None:

@@ -7,7 +7,7 @@ Rule:    called once an attempt, synchronously at its end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sidecar.failure import FailureKind, Verdict, verdict
 from sidecar.health.scopes import blame_of
@@ -21,31 +21,40 @@ if TYPE_CHECKING:
 SUCCESS = Verdict.SUCCESS
 
 
-def judge(
-    shared: Shared,
-    endpoint: EndpointHealth,
-    record: AttemptRecord,
-    era: int,
-    now: float,
-    *,
-    key: Key | None,
-    sent: Field | None,
-    excused: bool,
-    about_app: bool,
-) -> None:
-    """`key`: of the sidecar's, `sent` as such. `excused`: lateness is no sign of illness, so long is the prompt.
-    `about_app`: the failure says something about the app's own key and nothing to others."""
+class Judged(Protocol):
+    """An attempt that has ended, its record complete."""
+
+    shared: Shared
+    endpoint: EndpointHealth
+    era: int  # that it began in
+    record: AttemptRecord
+    key: Key | None  # of the sidecar's
+    sent: Field | None  # as which it was sent
+
+    @property
+    def is_excused(self) -> bool:
+        """Late or not says nothing about health, so long is the prompt."""
+
+    @property
+    def is_about_app(self) -> bool:
+        """Its failure says something about the app's own key, and nothing to others."""
+
+
+def judge(attempt: Judged, now: float) -> None:
+    """Once, at its end."""
+    shared, endpoint, record, key = attempt.shared, attempt.endpoint, attempt.record, attempt.key
     failure = record.failure
     ledger, service = shared.ledger, record.service
     if failure is None and not record.late and not record.dropped:
         if scopes := ledger.scopes(service):
             scopes.succeeded(None if key is None else key.name)
-        if events := ledger.finished(endpoint, SUCCESS, now, None, era, began=record.started_at):
+        if events := ledger.finished(endpoint, SUCCESS, now, None, attempt.era, began=record.started_at):
             shared.health_events(events)
         return
-    blame = None
+    blame, about_app = None, False
     if failure is not None:
         blame = blame_of(failure, service, None if key is None else key.name, record.model)
+        about_app = attempt.is_about_app
     elif not record.dropped and (scopes := ledger.scopes(service)):
         scopes.succeeded(None if key is None else key.name)
     asked = None
@@ -58,22 +67,22 @@ def judge(
         failure,
         late=record.late,
         dropped=record.dropped,
-        lateness_counts=endpoint.limit is None and not excused,
+        lateness_counts=endpoint.limit is None and not attempt.is_excused,
     )
     events = ledger.finished(
         endpoint,
         Verdict.IGNORABLE if blame is not None or about_app else said,
         now,
         asked,
-        era,
+        attempt.era,
         began=record.started_at,
         # An LLM server that does not cancel goes on with what a hedge has lost or an app has left, too, if it saw it.
         cut=(cut or (record.dropped and record.first_packet_at is None)) and _reached_it(record),
     )
     if blame is not None and (key is None or blame.scope != key.scope):
         events += ledger.blame(service, blame, now)
-    elif blame is not None and key is not None and key.field() == sent:  # else its new value has done nothing
-        key.blamed = sent
+    elif blame is not None and key is not None and key.field() == attempt.sent:
+        key.blamed = attempt.sent  # with another value by now, the key has done nothing
         events += ledger.blame(service, blame, now)
     if events:
         shared.health_events(events)

@@ -79,26 +79,25 @@ class ServiceRuntime:
 
     __slots__ = (
         "_clocks",
-        "_first_packet",
         "_known",
         "_ledger",
         "_loop",
+        "_plain_waits",
         "_pools",
         "_remove",
         "_server_name",
         "_set_fields",
         "authority",
         "identity",
-        "is_warned",
         "keys",
         "line",
         "own_credential",
         "picker",
         "quota",
-        "response",
         "service",
         "tls",
         "total",
+        "whole_answer",
     )
 
     def __init__(self, shared: Shared, service: Service, rng: Random) -> None:
@@ -106,10 +105,11 @@ class ServiceRuntime:
         self._loop = shared.loop
         clocks, timeouts = shared.clocks, service.timeouts
         self._clocks = clocks
-        self._first_packet: DeadlineQueue[Waiter] = clocks.first_packet.of(timeouts.first_packet)
-        self.response: DeadlineQueue[Waiter] = clocks.response.of(timeouts.response)
+        self._plain_waits: tuple[DeadlineQueue[Waiter], ...] | None = None  # the same for every prompt
+        if timeouts.first_packet_soft is None and not timeouts.first_packet_per_1k_tokens:
+            self._plain_waits = (clocks.first_packet.of(timeouts.first_packet),)
+        self.whole_answer: tuple[DeadlineQueue[Waiter], ...] = (clocks.response.of(timeouts.response),)
         self.total: DeadlineQueue[Waiter] = clocks.total.of(timeouts.total)
-        self.is_warned = timeouts.first_packet_soft is not None
         self.authority = service.url.authority.encode()
         self.keys = Keys(service, shared.ledger, shared.health_events)
         self.own_credential = bool(service.credentials)
@@ -131,17 +131,16 @@ class ServiceRuntime:
         self.quota = Quota(service.rate_limit) if service.rate_limit else None
         self.line = Line(shared.loop, self.picker)
 
-    def first_packet(self, body_bytes: int) -> DeadlineQueue[Waiter]:
-        """How long the first packet of a stream may take; more for a long prompt."""
-        if not self.service.timeouts.first_packet_per_1k_tokens:
-            return self._first_packet
-        return self._clocks.first_packet.of(self.service.timeouts.first_packet + self._extra(body_bytes))
-
-    def soft(self, body_bytes: int) -> DeadlineQueue[Waiter]:
-        """How long it may take without being late for health, where that `is_warned` of."""
-        soft = self.service.timeouts.first_packet_soft
-        assert soft is not None
-        return self._clocks.soft.of(soft + self._extra(body_bytes))
+    def waits(self, body_bytes: int) -> tuple[DeadlineQueue[Waiter], ...]:
+        """How long the first packet of a stream may take, more for a long prompt; and where the policy has a softer
+        limit, how long without being late for health."""
+        if self._plain_waits is not None:
+            return self._plain_waits
+        timeouts, clocks, extra = self.service.timeouts, self._clocks, self._extra(body_bytes)
+        hard = clocks.first_packet.of(timeouts.first_packet + extra)
+        if timeouts.first_packet_soft is None:
+            return (hard,)
+        return hard, clocks.soft.of(timeouts.first_packet_soft + extra)
 
     def excuses(self, body_bytes: int) -> bool:
         """Whether a late answer to so long a prompt is no sign of illness: nothing has been allowed for it."""

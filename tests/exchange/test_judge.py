@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 from random import Random
 
 import pytest
 
 from sidecar.exchange.clocks import Clocks
 from sidecar.exchange.judge import judge
+from sidecar.exchange.keys import Field, Key
 from sidecar.exchange.runtime import Shared
 from sidecar.failure import Failure, FailureKind
 from sidecar.frozen import replace
@@ -17,6 +19,20 @@ from sidecar.health.ledger import EndpointHealth, Ledger
 from sidecar.policy.snapshot import AdaptiveConcurrency
 from sidecar.record import AttemptRecord
 from tests.health.script import SERVICE, service_of
+
+
+@dataclass
+class Ended:
+    """An attempt without a key."""
+
+    shared: Shared
+    endpoint: EndpointHealth
+    era: int
+    record: AttemptRecord
+    key: Key | None = None
+    sent: Field | None = None
+    is_excused: bool = False
+    is_about_app: bool = False
 
 
 @pytest.fixture
@@ -36,8 +52,7 @@ def ghosts_after(shared: Shared, *, failure: Failure | None, connected_at: float
     record = AttemptRecord(1, SERVICE, endpoint.key.address, 1, 0.0, None)
     record.connected_at, record.reused = connected_at, reused
     record.failure, record.dropped = failure, failure is None
-    era = shared.ledger.started(endpoint, 0.0)
-    judge(shared, endpoint, record, era, 0.1, key=None, sent=None, excused=False, about_app=False)
+    judge(Ended(shared, endpoint, shared.ledger.started(endpoint, 0.0), record), 0.1)
     assert endpoint.limit is not None
     return endpoint.limit.ghosts(0.1)
 
