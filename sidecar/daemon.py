@@ -21,6 +21,7 @@ from sidecar.admin.facts import Installed, Rejected
 from sidecar.admin.hub import EventHub
 from sidecar.admin.outcomes import Invalid
 from sidecar.admin.policies import PolicyManager
+from sidecar.admin.tls import tls_problems
 from sidecar.downstream.connection import AppConnection
 from sidecar.downstream.listener import AppSide, Listener
 from sidecar.exchange.clocks import Clocks
@@ -129,6 +130,8 @@ class Daemon:
 
     async def start(self) -> None:
         """Binds every address and puts the policy into force; raises StartRefused and leaves nothing behind."""
+        if self._settings.admin_tls is not None and (problems := tls_problems(self._settings.admin_tls)):
+            raise StartRefused(problems)
         outcome = await self.policies.start(self._config.policy)
         if isinstance(outcome, Invalid):
             raise StartRefused(outcome.problems)

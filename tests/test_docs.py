@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from llmsidecar.v1.health_pb2 import HealthEvent
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.failure import FailureKind
@@ -37,6 +38,13 @@ def test_every_metric_has_its_line() -> None:
 
 def test_every_failure_code_has_its_line() -> None:
     assert set(rows("telemetry.md", "Failure codes")) == {kind.value for kind in FailureKind}
+
+
+def test_every_event_has_its_line() -> None:
+    text = (DOCS / "operating.md").read_text(encoding="utf-8").split("\n## Following events\n")[1]
+    listed = [name for row in re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE) for name in row.split(", ")]
+    kinds = [field.name for field in HealthEvent.DESCRIPTOR.oneofs_by_name["event"].fields]
+    assert sorted(name.strip("`") for name in listed) == sorted(kinds)
 
 
 def test_every_link_between_pages_leads_somewhere() -> None:

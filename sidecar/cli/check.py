@@ -17,11 +17,8 @@ from sidecar.frozen import as_dict
 if TYPE_CHECKING:
     from collections.abc import Sequence, Sized
 
-    from llmsidecar.v1.config_pb2 import AdminTls
-
     from sidecar.cli.options import Subparsers
     from sidecar.policy import Loaded, Problem
-    from sidecar.policy.problems import Report
 
 EXAMPLES = """\
   sidecar check sidecar.yaml
@@ -75,23 +72,14 @@ def _read(name: str) -> bytes:
 
 def _missing(loaded: Loaded) -> list[Problem]:
     """What the config refers to and this machine does not have, or not in a form that can be used."""
+    from sidecar.admin.tls import tls_problems
     from sidecar.policy.problems import Report
     from sidecar.upstream.needs import missing
 
-    report = Report(loaded.lines)
-    _check_admin_tls(loaded.config.admin.tls, report)
+    report, tls = Report(loaded.lines), loaded.config.admin.tls
+    for problem in tls_problems((tls.cert_file, tls.key_file, tls.client_ca_file)):
+        report.problem(problem.field, problem.description)
     return [*report.problems, *missing(loaded.config.policy, loaded.lines)]
-
-
-def _check_admin_tls(tls: AdminTls, report: Report) -> None:
-    for name in ("cert_file", "key_file", "client_ca_file"):
-        if file := getattr(tls, name):
-            try:
-                with open(file, "rb") as opened:
-                    opened.read(1)
-            except OSError as error:
-                why = f"file {file!r} cannot be read: {error.strerror}; expected a PEM file"
-                report.problem(f"admin.tls.{name}", why)
 
 
 def _count(items: Sized, noun: str) -> str:

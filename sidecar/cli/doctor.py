@@ -95,11 +95,16 @@ def _daemon(
     """What the daemon says, and the policy whose services are worth a look: the file's, else the running one."""
     from sidecar.cli.checkup.finding import fail, ok
     from sidecar.cli.checkup.running import look_at_daemon
+    from sidecar.terms import TcpAddress
 
     if settings is not None and not args.admin and not os.environ.get("SIDECAR_ADMIN"):
         if not settings.admin_listen:
             return [ok("daemon", "its admin API is off")], of_file
-        args.admin = str(settings.admin_listen[0])
+        fixed = [a for a in settings.admin_listen if not isinstance(a, TcpAddress) or a.port]
+        if not fixed:
+            remedy = "name the address of its ready line with --admin or $SIDECAR_ADMIN"
+            return [fail("daemon", "its admin address has any free port", remedy)], of_file
+        args.admin = str(fixed[0])
     try:
         with connect(args) as admin:
             found, running = look_at_daemon(admin, of_file, path)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     Draw = Callable[[str, TopModel, Sequence[Endpoint], datetime], None]
 
+PATIENCE = 1.0
+FROM_THE_BEGINNING = 1  # a number that no daemon holds any more
+
 NO_RICH = "sidecar: a live view needs rich (pip install 'llm-ha-sidecar[cli]'); this is the plain one"
 
 EXAMPLES = """\
@@ -69,8 +72,9 @@ def _watch(admin: AdminClient, draw: Draw, interval: float, count: int | None) -
     from sidecar.cli.top_model import TopModel
 
     standing = admin.list_endpoints()  # a daemon that was never there ends the command here
-    model, lock, stop = TopModel(), threading.Lock(), threading.Event()
-    threading.Thread(target=_follow, args=(admin, model, lock), daemon=True).start()
+    model, lock, stop, caught_up = TopModel(), threading.Lock(), threading.Event(), threading.Event()
+    threading.Thread(target=_follow, args=(admin, model, lock, caught_up), daemon=True).start()
+    caught_up.wait(PATIENCE)  # else the first view, perhaps the only one, would know of nothing
     drawn = 0
     while drawn != count:
         with lock:
@@ -89,16 +93,20 @@ def _watch(admin: AdminClient, draw: Draw, interval: float, count: int | None) -
             model.lost = lost or model.blind
 
 
-def _follow(admin: AdminClient, model: TopModel, lock: threading.Lock) -> None:
+def _follow(admin: AdminClient, model: TopModel, lock: threading.Lock, caught_up: threading.Event) -> None:
+    """From what the daemon still holds, which a snapshot ends."""
     from sidecar_client.errors import AdminError
 
     try:
-        for event in admin.events(include_attempts=True, wait_for_daemon=True):
+        for event in admin.events(FROM_THE_BEGINNING, include_attempts=True, wait_for_daemon=True):
             with lock:
                 model.feed(event)
+            if event.type == "snapshot":
+                caught_up.set()
     except AdminError as error:  # one that trying again cannot heal; the endpoints may still be seen
         with lock:
             model.blind = f"no events: {error}"
+        caught_up.set()
 
 
 @contextmanager

@@ -98,15 +98,20 @@ class TopModel:
     fallbacks: deque[FellBack] = field(default_factory=lambda: deque(maxlen=MOST_ATTEMPTS))
     recent: deque[pb.HealthEvent] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     cooling: Sequence[pb.ScopeCooled] = ()  # what is left alone, as of the last look
-    began: float | None = None  # time of the first event
+    began: float | None = None  # time since when attempts are told; what happened before comes without them
     generation: int = 0  # of the policy; 0: not told yet
     lost: str = ""  # why there is no connection; empty: there is one
     blind: str = ""  # why no events come any more; empty: they do
 
     def feed(self, event: pb.HealthEvent) -> None:
         at = event.time.ToNanoseconds() / 1e9
-        self.began = at if self.began is None else self.began
-        match event.WhichOneof("event"):
+        kind = event.WhichOneof("event")
+        if self.began is None:
+            if kind == "gap":  # what happened before the daemon's memory begins is nobody's loss
+                return
+            if kind in ("snapshot", "attempt_finished"):
+                self.began = at
+        match kind:
             case "attempt_finished":
                 self.attempts.append(_attempt(event.attempt_finished, at))
                 return

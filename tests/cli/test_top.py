@@ -126,6 +126,27 @@ def test_without_a_terminal_views_are_printed_one_after_the_other(daemon: Daemon
     assert "self-hosted  10.0.0.7:8000  available" in told.out
 
 
+def test_the_first_view_knows_what_happened_before(daemon: Daemon) -> None:
+    """A single view goes into a bug report. What the daemon no longer holds is not told as a loss."""
+    gap = event(3, "gap", first_missed=2, last_missed=3)
+    way = {"from": "self-hosted", "to": "bailian", "reason": "unhealthy"}
+    before = [gap, recovered(4), event(5, "fallback", **way), event(5, "snapshot", policy_generation=7)]
+    daemon.scripts = [Script(before)]
+    told = json.loads(sidecar("top", "--json", "--count", "1").out)
+    assert daemon.asked_last().after_sequence == 1
+    assert [one["type"] for one in told["events"]] == ["snapshot", "service_recovered"]
+    assert told["policy_generation"] == 7
+
+
+def test_the_rate_is_that_of_the_time_since_attempts_are_told() -> None:
+    """What happened before came without its attempts."""
+    model = TopModel()
+    for told in (recovered(0), event(58, "snapshot"), attempt(59, 0.1)):
+        model.feed(told)
+    [figures] = model.services([endpoint()], datetime.fromtimestamp(START + 60, UTC))
+    assert figures.rate == 0.5
+
+
 def test_for_programs_a_view_is_one_line_of_json(daemon: Daemon) -> None:
     daemon.scripts = [Script([event(1, "snapshot")])]
     told = sidecar("top", "--json", "--count", "2", "--interval", "100ms")

@@ -15,6 +15,7 @@ import yaml
 from llmsidecar.v1.policy_pb2 import GetPolicyRequest
 from llmsidecar.v1.policy_pb2_grpc import PolicyServiceStub
 
+from tests.cli.terminal import sidecar
 from tests.upstream.authority import Authority, Pair
 
 from .process import Process, refused, running
@@ -168,3 +169,31 @@ def test_admin_over_mutual_tls_lets_in_whom_its_authority_has_signed_and_nobody_
         with pytest.raises(grpc.RpcError):  # and a caller does not take another's sidecar for its own
             generation(process, credentials(theirs, caller))
         assert generation(process, credentials(ours, caller)) == 1
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "field"),
+    [
+        ("cert_file", "admin.tls.cert_file"),
+        ("key_file", "admin.tls.cert_file"),
+        ("client_ca_file", "admin.tls.client_ca_file"),
+    ],
+)
+def test_a_file_of_mutual_tls_that_is_no_good_is_named_before_anything_listens(
+    spoilt: str, field: str, tmp_path: Path, ours: Authority
+) -> None:
+    """gRPC would say no more than that the port cannot be bound. The start, check and doctor say the same."""
+    server = ours.issue("server", "IP:127.0.0.1")
+    tls = {"cert_file": str(server.cert), "key_file": str(server.key), "client_ca_file": str(ours.ca)}
+    (tmp_path / "spoilt.pem").write_text("-----BEGIN NOTHING-----")
+    tls[spoilt] = str(tmp_path / "spoilt.pem")
+    config = written(tmp_path, admin={"listen": ["127.0.0.1:0"], "tls": tls})
+    code, said = refused(tmp_path, yaml.safe_dump(config))
+    [line] = [line for line in said.splitlines() if line.startswith("FILE:")]
+    assert code == 2
+    assert field in line
+    assert "spoilt.pem" in line
+    checked = sidecar("check", str(tmp_path / "sidecar.yaml"))
+    assert (checked.code, checked.err.strip().replace(str(tmp_path / "sidecar.yaml"), "FILE")) == (2, line)
+    looked = sidecar("doctor", "--config", str(tmp_path / "sidecar.yaml"))
+    assert line.removeprefix("FILE") in looked.out

@@ -170,6 +170,30 @@ def test_a_bad_policy_is_refused_with_every_problem_at_its_place(admin: Grpcurl,
     assert admin.call(f"{POLICY}/GetPolicy") == before
 
 
+def test_a_trial_is_confirmed_once_and_a_rollback_is_a_new_generation(admin: Grpcurl) -> None:
+    update = {"policy": {"routes": [{"services": ["fallback"]}]}, "update_mask": ROUTES}
+    trial = admin.call(f"{POLICY}/UpdatePolicy", revert_after="3600s", **update)
+    assert admin.call(f"{POLICY}/GetPolicy")["reverts_at"] == trial["reverts_at"]
+    kept = admin.call(f"{POLICY}/ConfirmPolicy", etag=trial["etag"])
+    assert (kept["etag"], kept["generation"]) == (trial["etag"], "2")
+    assert "reverts_at" not in admin.call(f"{POLICY}/GetPolicy")
+    assert admin.refused(f"{POLICY}/ConfirmPolicy")["code"] == 9  # FAILED_PRECONDITION
+    back = admin.call(f"{POLICY}/RollbackPolicy", generation=1)
+    assert (back["generation"], len(back["policy"]["routes"][0]["services"])) == ("3", 2)
+    assert admin.refused(f"{POLICY}/RollbackPolicy", generation=99)["code"] == 5  # NOT_FOUND
+
+
+def test_an_operator_takes_an_endpoint_out_for_a_time_and_puts_it_back(admin: Grpcurl, fallback: Llm) -> None:
+    where = {"service": "fallback", "endpoint": fallback.address}
+    out = admin.call(f"{HEALTH}/EjectEndpoint", duration="60s", **where)["endpoint"]
+    assert (out["state"], out["reason"]) == ("ENDPOINT_STATE_EJECTED", "manual")
+    length = datetime.fromisoformat(out["until"]) - datetime.fromisoformat(out["since"])
+    assert 59 < length.total_seconds() < 61
+    back = admin.call(f"{HEALTH}/RestoreEndpoint", **where)["endpoint"]
+    assert (back["state"], back["available"]) == ("ENDPOINT_STATE_AVAILABLE", True)
+    assert admin.refused(f"{HEALTH}/EjectEndpoint", service="x", endpoint="y:1")["code"] == 5  # NOT_FOUND
+
+
 def test_endpoints_are_listed_with_their_state_and_why(
     admin: Grpcurl, process: Process, primary: Llm
 ) -> None:

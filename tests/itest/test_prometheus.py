@@ -21,7 +21,7 @@ from tests.daemon.sidecar import service
 from tests.itest.dashboards import Query, dashboard, queries
 from tests.itest.peers import Prometheus, prometheus, promtool, require, running_prometheus
 from tests.itest.peers.serving import free_port
-from tests.itest.stage import config, llm
+from tests.itest.stage import config, llm, until
 
 pytestmark = pytest.mark.itest
 
@@ -146,6 +146,36 @@ def test_every_rule_is_evaluated_and_every_recording_has_data(scraped: Prometheu
     }
     recorded = written_rules("record")
     assert [name for name in recorded if not has_data(scraped, Query(name, name))] == []
+
+
+@pytest.mark.parametrize("source", ["state", "file"])
+def test_a_policy_that_is_refused_raises_the_alert_for_real(source: str, tmp_path: Path) -> None:
+    """A count that begins at 1 never rises, so what the rule asks has to fit what the sidecar shows."""
+    require(prometheus)
+    state = tmp_path / "state"
+    state.mkdir()
+    if source == "state":
+        (state / "policy.json").write_text("{")
+    written = config(tmp_path, service("only", "http://127.0.0.1:9/v1"), state_dir=str(state))
+    with (
+        running(written, tmp_path) as process,
+        running_prometheus(scraping(process.ops[0], process)) as store,
+    ):
+
+        def fires() -> list[str]:
+            alerts = store.ask("alerts")["alerts"]
+            return [
+                a["labels"]["source"] for a in alerts if a["labels"]["alertname"] == "SidecarPolicyRejected"
+            ]
+
+        until(
+            "two scrapes",
+            lambda: len(store.query("count_over_time(sidecar_policy_generation[1m]) >= 2")) == 2,
+        )
+        if source == "file":
+            assert fires() == []
+            (tmp_path / "sidecar.yaml").write_text("policy: {}")
+        until("the alert", lambda: set(fires()) == {source})
 
 
 def written_rules(*kinds: str) -> set[str]:

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from llmsidecar.v1.config_pb2 import Config
 
+from sidecar.admin.tls import tls_problems
 from sidecar.cli.checkup.finding import Finding, fail, ok, warn
 from sidecar.cli.checkup.machine import look_at_secret_files
-from sidecar.policy import Lines, load, secrets_of
+from sidecar.policy import Lines, line_of, load, secrets_of
 from sidecar.policy.yaml_nodes import MAX_BYTES
 from sidecar.upstream.needs import missing
 
@@ -39,7 +40,12 @@ def look_at_config(path: str) -> Looked:
 
 
 def _look_at_secrets(config: Config, lines: Lines, path: str) -> list[Finding]:
+    tls = config.admin.tls
     found = [
+        fail("secrets", f"{path}:{line_of(lines, p.field)}: {p}", "correct the file, or the path to it")
+        for p in tls_problems((tls.cert_file, tls.key_file, tls.client_ca_file))
+    ]
+    found += [
         fail("secrets", f"{path}:{p.line}: {p}", "in the daemon's environment, not only in this shell")
         for p in missing(config.policy, lines)
     ]
