@@ -13,7 +13,10 @@ EXAMPLES = """\
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    about = "Puts an endpoint back into rotation, however it was ejected. Failing active checks still keep it out."
+    about = (
+        "Puts an endpoint back into rotation, however it was ejected, together with the keys, models and all of its "
+        "service that were left alone. Failing active checks still keep it out."
+    )
     parser = command(subparsers, "restore", "put an ejected endpoint back", about=about, examples=EXAMPLES)
     parser.add_argument("service", metavar="SERVICE", help="name of the service, as in the policy")
     parser.add_argument("endpoint", metavar="ENDPOINT", help="its address, as `sidecar endpoints` prints it")

@@ -187,6 +187,20 @@ def test_a_service_at_its_own_limit_is_passed_over_and_the_last_one_says_when() 
     run(test())
 
 
+def test_a_route_that_waits_for_a_429_waits_for_a_limit_of_its_service_too() -> None:
+    """It is the same to the app whether the vendor would have said it or the sidecar knows it."""
+
+    async def test() -> None:
+        async with Llm(GOOD) as llm:
+            one = service("a", llm, **limited({"requests": 10, "per": "1s"}))
+            async with sidecar(config(one, route={"wait_for_retry_after": "1s"})) as daemon:
+                for _ in range(12):
+                    reply = await ask(daemon, chat(stream=False))
+                    assert (reply.status, reply.fields["x-sidecar-attempts"]) == (200, "1")
+
+    run(test())
+
+
 def test_a_limit_of_a_service_tells_models_apart() -> None:
     async def test() -> None:
         async with Llm(GOOD) as a, Llm(GOOD) as b:
