@@ -50,16 +50,6 @@ class Router:
     def __init__(self, snapshot: Snapshot) -> None:
         self._rules = tuple(_Rule(route) for route in snapshot.routes)
 
-    def needs_model(self, path: str) -> bool:
-        """Whether the model can decide where this path goes; only then a body is looked into for it."""
-        for rule in self._rules:
-            if rule.covers(path):
-                if rule.models is not None:
-                    return True
-                if not rule.headers:  # takes whatever comes, so the rules below it are never reached
-                    return False
-        return False
-
     def match(self, path: str, model: str | None, header: HeaderOf) -> Route | None:
         """The first route whose every condition holds; `header` gives a field's value by its lower-case name."""
         for rule in self._rules:

@@ -98,45 +98,6 @@ def test_header_conditions_want_exactly_their_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("routes", "needed"),
-    [
-        ([a_route("r")], False),
-        ([a_route("r", models=("a*",))], True),
-        ([a_route("r", models=("a*",), path_prefix="/v2")], False),
-        ([a_route("r"), a_route("never reached", models=("a*",))], False),
-        ([a_route("r", headers=(("x", "y"),)), a_route("m", models=("a*",))], True),
-        ([a_route("r", path_prefix="/v2"), a_route("m", models=("a*",), path_prefix="/")], True),
-    ],
-)
-def test_the_body_is_looked_into_only_where_the_model_decides(routes: list[Route], needed: bool) -> None:
-    """Finding the model of a long prompt costs time."""
-    assert router(*routes).needs_model("/v1/chat/completions") is needed
-
-
-@given(
-    st.lists(
-        st.builds(
-            a_route,
-            st.just("r"),
-            path_prefix=st.sampled_from(["/", "/v1", "/v1/chat"]),
-            models=st.sampled_from([(), ("a",)]),
-            headers=st.sampled_from([(), (("x", "y"),)]),
-        ),
-        max_size=4,
-    ),
-    st.sampled_from(["/v1", "/v1/chat", "/v2"]),
-    st.sampled_from([{}, {b"x": b"y"}]),
-)
-def test_where_no_model_is_needed_it_changes_nothing(
-    routes: list[Route], path: str, fields: dict[bytes, bytes]
-) -> None:
-    """So routing without it is right."""
-    rules = router(*routes)
-    if not rules.needs_model(path):
-        assert rules.match(path, None, fields.get) is rules.match(path, "a", fields.get)
-
-
-@pytest.mark.parametrize(
     ("prefix", "url_path", "path", "query", "target"),
     [
         ("/v1", "/compatible-mode/v1", "/v1/chat/completions", "", "/compatible-mode/v1/chat/completions"),
