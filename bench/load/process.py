@@ -9,10 +9,11 @@ Source:  schedstat counts nanoseconds of every thread that lives; where the kern
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -73,6 +74,18 @@ class Process:
         for one in family:
             family += [pid for pid, parent in parents.items() if parent == one]
         return family
+
+    def rest(self) -> None:
+        """It gets no core until it is woken, whatever it still thinks it has to do."""
+        self._signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self.family():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def cpu(self, family: Sequence[int]) -> Cpu:
         parts = [_cpu(pid) for pid in family]

@@ -34,13 +34,26 @@ class Field:
         self._settings = 0
 
     def serving(self, name: str, kind: Kind) -> Serving:
+        """A contender; all others rest, for one that has not noticed that its apps are gone would take the core."""
+        self.rest()
         key = name, kind
-        if key not in self._serving:
+        serving = self._serving.get(key)
+        if serving is None:
             peer = PEERS[name]
             self._serving[key] = serving = self._stack.enter_context(peer.serve(self.setting(name, kind)))
+            if serving.process is not None:
+                self._stack.callback(serving.process.wake)  # or it could not be told to end
             if peer.lesson is not None:
                 drive(peer.lesson, serving.tcp, serving.process)
-        return self._serving[key]
+        elif serving.process is not None:
+            serving.process.wake()
+        return serving
+
+    def rest(self) -> None:
+        """Every contender."""
+        for serving in self._serving.values():
+            if serving.process is not None:
+                serving.process.rest()
 
     def setting(self, name: str, kind: Kind) -> Setting:
         """An empty folder and the upstream of that kind."""
@@ -72,4 +85,5 @@ def play(at: Field, case: Case, names: list[str], rounds: int, seconds: float, t
             told(f"{case.name}: round {number + 1} of {rounds}, {name}")
             asked = replace(load, warm=PEERS[name].slow) if load.stream and PEERS[name].slow else load
             samples[name].append(drive(asked, to, serving.process, lenient=PEERS[name].lenient))
+    at.rest()
     return samples
