@@ -23,6 +23,10 @@ class Refused(NamedTuple):
     retry_after: float = RETRY_AFTER  # seconds, told with 429 and 503
     route: str = ""  # where one was found
     quota_fields: str = ""
+    # What was asked for, where it has been read.
+    model: str | None = None
+    stream: bool = False
+    body_bytes: int = 0
 
 
 class Door(Protocol):

@@ -120,15 +120,24 @@ class Listener:
         model, stream, model_span, _ = peek(body) if body else NO_BODY
         lane = lane_of(side.runtime(), head, model, stream=stream)
         if lane is None:
-            return Refused(404, "no_route", "No route of the policy matches this path and model")
+            why = "No route of the policy matches this path and model"
+            return Refused(404, "no_route", why, model=model, stream=stream, body_bytes=len(body))
         route, taken = lane.route, None
         if route.quota is not None:
             who = Who(model, head.get, app.uid)
             answer = route.quota.ask(who, len(body) // BYTES_PER_TOKEN, monotonic())
             if isinstance(answer, Wait):
-                why = "The rate limit of this route is reached"
-                fields = quota_fields(answer)
-                return Refused(429, "rate_limited", why, answer.seconds, route.route.name, fields)
+                return Refused(
+                    429,
+                    "rate_limited",
+                    "The rate limit of this route is reached",
+                    answer.seconds,
+                    route.route.name,
+                    quota_fields(answer),
+                    model,
+                    stream,
+                    len(body),
+                )
             taken = answer
         record = self._record(head, trace)
         if taken is not None:
@@ -148,6 +157,7 @@ class Listener:
         record = self._record(head, trace)
         record.status = refused.status
         record.route, record.quota_fields = refused.route, refused.quota_fields
+        record.model, record.stream, record.body_bytes = refused.model, refused.stream, refused.body_bytes
         record.generation = self._side.runtime().generation
         return record
 

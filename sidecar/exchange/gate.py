@@ -28,6 +28,7 @@ from sidecar.wire.heads import ResponseHead, head_end
 
 MAX_INTERIM = 16  # 1xx responses before the real one; nobody sends more than one or two
 HOLD_ERROR = 256 * 1024
+MOST_KNOWN = 256  # of what is derived from one head
 DEFAULT_LIMITS = AnswerLimits()
 
 
@@ -254,6 +255,8 @@ class Gate:
         terms = self._terms
         known: tuple[Hold, bool] | None = head.memo.get(terms)
         if known is None:
+            if len(head.memo) >= MOST_KNOWN:  # an app may invent methods, and each has terms of its own
+                head.memo.clear()
             hold = self._hold_for(head)
             plain = hold is not STREAM and hold is not ERROR and not head.chunked
             known = head.memo[terms] = hold, plain and may_have_body(head.status, terms.method)

@@ -11,6 +11,7 @@ from typing import Any
 from sidecar.exchange.runtime import no_header, no_uid
 from sidecar.policy import load
 from sidecar.quota.quota import Who
+from sidecar.record import RequestRecord
 
 from .llm import (
     CHAT,
@@ -53,6 +54,23 @@ def test_over_the_limit_the_app_is_told_when_to_come_back() -> None:
                 assert refused.fields["x-ratelimit-remaining-requests"] == "0"
                 assert refused.fields["x-sidecar-attempts"] == "0"
                 assert len(llm.received) == 2
+
+    run(test())
+
+
+def test_the_record_of_a_refused_request_says_what_was_asked_for() -> None:
+    """Whoever looks into the log for who is limited wants to know with what."""
+
+    async def test() -> None:
+        records: list[RequestRecord] = []
+        async with Llm(GOOD) as llm:
+            written = config(service("a", llm), route=limited({"requests": 1, "per": "1h"}))
+            async with sidecar(written, sinks=[records.append]) as daemon:
+                for _ in range(2):
+                    await ask(daemon, chat(stream=True, model="big"))
+        refused = records[1]
+        assert (refused.status, refused.route, refused.model, refused.stream) == (429, "/v1#0", "big", True)
+        assert refused.body_bytes == records[0].body_bytes > 0
 
     run(test())
 
