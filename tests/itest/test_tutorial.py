@@ -69,14 +69,14 @@ class Reader:
         self.before += self._here(block)
 
     def _here(self, block: str) -> str:
-        for written, real in (
-            ("127.0.0.1:8800", self.at["data"]),
-            ("127.0.0.1:8801", self.at["admin"]),
-            (" .venv/bin/activate", f" {Path(sys.executable).parent}/activate"),
-            ("/tmp/", f"{self.folder}/"),
-        ):
-            block = block.replace(written, real)
-        return block
+        real = {
+            "127.0.0.1:8800": self.at["data"],
+            "127.0.0.1:8801": self.at["admin"],
+            " .venv/bin/activate": f" {Path(sys.executable).parent}/activate",
+            "/tmp/": f"{self.folder}/",
+        }
+        # All at once: what stands in for one may hold another, as a checkout below /tmp does.
+        return re.sub("|".join(map(re.escape, real)), lambda written: real[written[0]], block)
 
 
 def test_every_command_of_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
