@@ -145,7 +145,8 @@ async def logged(process: Process, event: str, seen: int) -> None:
 def test_every_chat_that_had_not_begun_to_stream_gets_a_whole_answer(story: Story) -> None:
     """This is what the sidecar is for: the app does not notice an LLM that falls silent or dies."""
     broken = [call for call in story.calls if not call.is_whole]
-    assert all(call.first_packet is not None and call.first_packet < story.killed for call in broken), broken
+    # A first packet sent before the kill may be read after it, by an app on a busy machine.
+    assert all(call.first_packet is not None and call.began < story.killed for call in broken), broken
     assert {call.service for call in broken} == {"primary"}
     assert len(story.calls) > len(broken) + 4 * SOME
 
