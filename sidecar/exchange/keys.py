@@ -62,9 +62,6 @@ class Keys:
         names = service.credential_names()
         self._keys = tuple(Key(one, name) for one, name in zip(service.credentials, names, strict=True))
 
-    def __len__(self) -> int:
-        return len(self._keys)
-
     def take_over(self, old: Keys) -> None:
         """Goes on, under another policy, with what is known of the keys that stay."""
         known = {(key.credential, key.name): key for key in old._keys}

@@ -63,20 +63,20 @@ class Series:
         if (second := self._at(record.service or NOBODY, ended)) is not None:
             second.requests += 1
         for attempt in record.attempts:
-            self._attempt_finished(attempt)
+            self._attempt_finished(record, attempt)
 
     def read(self, now: float) -> dict[str, dict[str, list[float | None]]]:
         """The seconds up to the one before `now`: the present one is not over."""
         self._forget_before(int(now) - self._seconds)
         return {name: self._columns(seconds, int(now)) for name, seconds in self._services.items()}
 
-    def _attempt_finished(self, attempt: AttemptRecord) -> None:
+    def _attempt_finished(self, record: RequestRecord, attempt: AttemptRecord) -> None:
         service, first = attempt.service, attempt.first_packet_at
         ended = attempt.started_at if attempt.ended_at is None else attempt.ended_at
         if (second := self._at(service, ended)) is not None:
             second.attempts += 1
             second.failures += attempt.failure is not None
-            second.fallbacks += attempt.fallback_from is not None
+            second.fallbacks += attempt.fallback_from is not None and attempt.fell_back(record)
         if first is None:
             return
         if int(first) != int(ended):

@@ -38,6 +38,19 @@ def test_a_rescue_shows_in_both_services() -> None:
     }
 
 
+def test_a_hedge_counts_as_a_fallback_only_when_it_wins() -> None:
+    """As the metric and the event do: the app was answered by the service that was chosen."""
+    series = Series(seconds=3)
+    own, hedge = attempt(), attempt(2, "backup", fallback_from="primary", reason="hedge")
+    asked = request(own, hedge)
+    asked.answered, asked.service = own, "primary"
+    series.request_finished(asked)
+    assert sum(n or 0 for n in series.read(STARTED + 2)["backup"]["fallbacks"]) == 0
+    asked.answered, asked.service = hedge, "backup"
+    series.request_finished(asked)
+    assert sum(n or 0 for n in series.read(STARTED + 2)["backup"]["fallbacks"]) == 1
+
+
 def test_what_nobody_answered_is_shown_as_such() -> None:
     """The share of failures is the first thing to see."""
     series = Series(seconds=3)
