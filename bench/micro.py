@@ -11,8 +11,9 @@ import asyncio
 import gc
 import json
 import sys
+from collections.abc import Callable
 from time import monotonic, perf_counter
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 import yaml
@@ -20,6 +21,7 @@ import yaml
 from sidecar.daemon import Daemon
 from sidecar.downstream.connection import AppConnection
 from sidecar.downstream.listener import Listener
+from sidecar.outbox import Turn
 from sidecar.policy import load
 from sidecar.upstream.connection import UpstreamConnection
 
@@ -87,17 +89,36 @@ def response() -> bytes:
     return f"{head}content-length: {len(ANSWER)}\r\ncontent-type: application/json\r\n\r\n".encode() + ANSWER
 
 
+class Turns:
+    """Stands in for the loop where it is asked to call something at the end of its turn."""
+
+    def __init__(self) -> None:
+        self._soon: list[Callable[[], None]] = []
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._soon.append(callback)
+
+    def end(self) -> None:
+        for callback in self._soon:
+            callback()
+        self._soon.clear()
+
+
 class Bench:
     """One app connection and one upstream connection of a running daemon, by hand."""
 
     def __init__(self, daemon: Daemon) -> None:
         side = daemon._side
         listener = Listener(side, over_tcp=True, hosts=frozenset({"127.0.0.1"}), origins=frozenset())
+        self._turns = Turns()
+        self.turn = listener.turn = Turn(cast(asyncio.AbstractEventLoop, self._turns))
+        self.end_turn = self._turns.end
         self.app_transport, self.llm_transport = Remembering(), Remembering()
         self.app = AppConnection(listener)
         self.app.connection_made(self.app_transport)
         runtime = daemon._in_force.runtime()
         self.pool = runtime.services["a"].pool("127.0.0.1:9")
+        self.pool.turn = self.turn
         self.llm = UpstreamConnection(self.pool)
         self.llm.connection_made(self.llm_transport)
         self.llm.served = 1
@@ -106,21 +127,27 @@ class Bench:
 
     def json(self, number: int) -> None:
         self.app.data_received(request_at(number, stream=False))
+        self.end_turn()
         self.llm.data_received(self.answer)
+        self.end_turn()
         self.app_transport.written.clear()
         self.llm_transport.written.clear()
 
     def stream(self, chunks: int) -> float:
         self.app.data_received(request_at(0, stream=True))
+        self.end_turn()
         head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
         self.llm.data_received(head + event("first"))
+        self.end_turn()
         data = [event(f"word{n}") for n in range(chunks)]
         began = perf_counter()
         for piece in data:
             self.llm.data_received(piece)
+            self.end_turn()
         took = perf_counter() - began
         done = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
         self.llm.data_received(b"%x\r\n%b\r\n0\r\n\r\n" % (len(done), done))
+        self.end_turn()
         assert self.app_transport.written[-1].endswith(b"0\r\n\r\n")
         self.app_transport.written.clear()
         self.llm_transport.written.clear()

@@ -79,6 +79,7 @@ class Scene:
 
     def _connect(self, daemon: Daemon) -> UpstreamConnection:
         pool = daemon._in_force.runtime().services["b"].pool("127.0.0.1:9")
+        pool.turn = self.bench.turn
         connection = UpstreamConnection(pool)
         connection.connection_made(self.bench.llm_transport)
         connection.served = 1
@@ -94,9 +95,11 @@ class Json(Scene):
 
     def hold(self) -> None:
         self.app.data_received(REQUEST)
+        self.bench.end_turn()
 
     def finish(self) -> None:
         self.first.data_received(self.answer)
+        self.bench.end_turn()
 
 
 class NewHeads(Scene):
@@ -111,7 +114,9 @@ class NewHeads(Scene):
 
     def finish(self) -> None:
         self.app.data_received(self._request)
+        self.bench.end_turn()
         self.first.data_received(self._answer)
+        self.bench.end_turn()
 
 
 class Stream(Scene):
@@ -121,10 +126,13 @@ class Stream(Scene):
 
     def hold(self) -> None:
         self.app.data_received(STREAM_REQUEST)
+        self.bench.end_turn()
         self.first.data_received(STREAM_BEGIN)
+        self.bench.end_turn()
 
     def finish(self) -> None:
         self.first.data_received(STREAM_END)
+        self.bench.end_turn()
 
 
 class Chunk(Stream):
@@ -140,6 +148,7 @@ class Chunk(Stream):
 
     def finish(self) -> None:
         self.first.data_received(WORD)
+        self.bench.end_turn()
 
     def end(self) -> None:
         super().finish()
@@ -154,8 +163,11 @@ class Fallback(Scene):
 
     def finish(self) -> None:
         self.app.data_received(REQUEST)
+        self.bench.end_turn()
         self.first.data_received(self.refusal)
+        self.bench.end_turn()
         self.second.data_received(self.answer)
+        self.bench.end_turn()
 
 
 class Refused(Scene):
@@ -165,6 +177,7 @@ class Refused(Scene):
 
     def finish(self) -> None:
         self.app.data_received(self.request)
+        self.bench.end_turn()
 
     def end(self) -> None:
         written = self.bench.app_transport.written

@@ -21,6 +21,7 @@ from sidecar.downstream.admission import Refused
 from sidecar.downstream.peer import peer_uid
 from sidecar.exchange.answers import own_response
 from sidecar.exchange.exchange import Exchange
+from sidecar.outbox import Outbox
 from sidecar.wire.dialect import Shape, shape_of
 from sidecar.wire.framing import Chunked
 from sidecar.wire.head_cache import Likely
@@ -62,6 +63,7 @@ class AppConnection(asyncio.Protocol):
         "_likely",
         "_listener",
         "_missing",
+        "_outbox",
         "_seen",
         "_state",
         "_trace",
@@ -95,7 +97,8 @@ class AppConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self.send: Callable[[bytes], None] = self._transport.write
+        self._outbox = Outbox(self._listener.turn, self._transport)
+        self.send: Callable[[bytes], None] = self._outbox.send
         listener = self._listener
         if not listener.add(self):
             self._refuse(Refused(503, "overloaded", "Too many connections to the sidecar"))
@@ -203,6 +206,7 @@ class AppConnection(asyncio.Protocol):
     def _close(self) -> None:
         """Ends the connection once what is written has gone out, or when the app does not fetch it."""
         self._begin_to_leave()
+        self._outbox.flush()
         self._transport.close()
 
     def close_if_idle(self) -> None:
@@ -293,7 +297,7 @@ class AppConnection(asyncio.Protocol):
         if self._missing > self._listener.limits.max_request_body:
             self._too_large()
         elif head.expect_continue and (head.chunked or self._missing > len(self._buffer)):
-            self._transport.write(CONTINUE)
+            self.send(CONTINUE)
 
     def _read_body(self, *, first: bool) -> None:
         """`first`: this is the first read of the request, so no deadline of it runs yet."""
@@ -377,13 +381,14 @@ class AppConnection(asyncio.Protocol):
             retry_after=refused.retry_after,
         )
         record.bytes_out = len(data)
-        self._transport.write(data)
+        self.send(data)
         self._listener.finished(record)
         self.answered(keep_alive=not leave)
 
     def _leave(self) -> None:
         """Sends what is written, then waits a little for the app to close: a reset would eat the answer."""
         self._begin_to_leave()
+        self._outbox.flush()
         self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()

@@ -19,6 +19,7 @@ from sidecar.exchange.lane import lane_of
 from sidecar.exchange.quota_fields import quota_fields
 from sidecar.exchange.runtime import BYTES_PER_TOKEN, Runtime, Shared
 from sidecar.exchange.timers import DeadlineQueue
+from sidecar.outbox import Turn
 from sidecar.policy.snapshot import Limits
 from sidecar.quota.quota import Wait, Who
 from sidecar.record import RequestRecord
@@ -42,6 +43,7 @@ class AppSide:
         self.draining = False
         self.connections: set[AppConnection] = set()
         self.heads = RequestHeads()
+        self.turn = Turn(loop)
         self.idle = DeadlineQueue[AppConnection](loop, limits.keepalive_timeout, AppConnection.idle_due)
         self.head_due = DeadlineQueue[AppConnection](loop, limits.head_timeout, AppConnection.head_due)
         self.body_due = DeadlineQueue[AppConnection](loop, limits.body_idle_timeout, AppConnection.head_due)
@@ -70,6 +72,7 @@ class Listener:
         "loop",
         "origins",
         "over_tcp",
+        "turn",
         "unsent",
     )
 
@@ -88,6 +91,7 @@ class Listener:
         self.body_due = side.body_due
         self.leaving = side.leaving
         self.unsent = side.unsent
+        self.turn = side.turn
 
     @property
     def draining(self) -> bool:

@@ -198,12 +198,11 @@ class Attempt:
         connection.user = self
         self._phase = GATED
         head, body = self._request
-        transport = connection.transport
         if len(body) < IN_ONE_WRITE:
-            transport.write(head + body)
+            connection.send(head + body)
         else:
-            transport.write(head)
-            transport.write(body)
+            connection.send(head)
+            connection.send(body)
 
     def received(self, data: bytes) -> None:
         record = self.record

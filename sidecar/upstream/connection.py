@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
+from sidecar.outbox import Outbox
+
 if TYPE_CHECKING:
     from sidecar.upstream.pool import EndpointPool
 
@@ -26,24 +28,29 @@ class User(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """Made by EndpointPool.dial; idle while `user` is None."""
 
-    __slots__ = ("_paused", "_pool", "served", "transport", "user")
+    __slots__ = ("_outbox", "_paused", "_pool", "served", "transport", "user")
 
     def __init__(self, pool: EndpointPool) -> None:
         self._pool = pool
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)  # set before anyone sees us
+        self._outbox: Outbox = cast(Outbox, None)
         self.user: User | None = None
         self.served = 0  # whole exchanges so far
         self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self._outbox = Outbox(self._pool.turn, self.transport)
 
     def data_received(self, data: bytes) -> None:
         user = self.user
-        if user is not None:
+        if user is not None and not self._outbox.unsent:
             user.received(data)
-        else:
-            self.abort()
+            return
+        self.user = None
+        if user is not None:  # these bytes came before its request went out: they answer somebody else's
+            user.lost(ConnectionResetError("the endpoint spoke before it was asked"))
+        self.abort()
 
     def eof_received(self) -> bool:
         user, self.user = self.user, None
@@ -58,12 +65,19 @@ class UpstreamConnection(asyncio.Protocol):
         if user is not None:
             user.lost(exc or ConnectionResetError("the endpoint closed the connection"))
 
+    def send(self, data: bytes) -> None:
+        """At the end of the loop's turn; over a new connection at once."""
+        if self.served:
+            self._outbox.send(data)
+        else:
+            self.transport.write(data)
+
     def release(self, now: float) -> None:
         """The exchange was whole: the next one may use the connection."""
         self.user = None
         self.served += 1
         transport = self.transport
-        if transport.get_write_buffer_size() or transport.is_closing():
+        if self._outbox.unsent or transport.get_write_buffer_size() or transport.is_closing():
             self.abort()  # the answer came before the request was sent: its rest would meet the next exchange
             return
         if self._paused:

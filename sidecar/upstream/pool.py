@@ -15,6 +15,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from sidecar.failure import Failure, FailureKind
+from sidecar.outbox import Turn
 from sidecar.terms import Address, UnixAddress
 from sidecar.upstream.connection import UpstreamConnection
 from sidecar.upstream.tls import TlsReader
@@ -40,7 +41,7 @@ class Dial:
 class EndpointPool:
     """All connections of one endpoint."""
 
-    __slots__ = ("_dials", "_idle", "_loop", "_server_name", "_sweep", "_tls", "address", "closed")
+    __slots__ = ("_dials", "_idle", "_loop", "_server_name", "_sweep", "_tls", "address", "closed", "turn")
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class EndpointPool:
         server_name: str | None = None,
     ) -> None:
         self._loop = loop
+        self.turn = Turn(loop)
         self.address = address
         self._tls = tls
         self._server_name = server_name

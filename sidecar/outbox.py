@@ -1,0 +1,69 @@
+"""What connections have to write in one turn of the loop goes out together, at the end of the turn.
+
+In:      bytes for a connection.
+Out:     the same bytes, in order, in as few writes as possible, before the loop waits again.
+Limits:  a connection keeps less than LARGE; what is larger is written at once, behind what was kept.
+Why:     a write wakes its reader. Written one at a time, between two requests' worth of work, each finds its reader
+         asleep again, and waking it costs more than the write. Written together, the first wakes it, and the rest find
+         it at work: see docs/performance.md for what that gained.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+LARGE = 16 * 1024
+
+log = logging.getLogger(__name__)
+
+
+class Turn:
+    """The outboxes that have something to send in this turn of the loop."""
+
+    __slots__ = ("_full", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._full: list[Outbox] = []
+
+    def add(self, outbox: Outbox) -> None:
+        if not self._full:
+            self._loop.call_soon(self._end)
+        self._full.append(outbox)
+
+    def _end(self) -> None:
+        full, self._full = self._full, []
+        for outbox in full:
+            try:
+                outbox.flush()
+            except Exception:  # of one connection; the others' bytes go out all the same
+                log.exception("a write failed")
+
+
+class Outbox:
+    """Of one connection. `unsent`: what it keeps."""
+
+    __slots__ = ("_transport", "_turn", "unsent")
+
+    def __init__(self, turn: Turn, transport: asyncio.WriteTransport) -> None:
+        self._turn = turn
+        self._transport = transport
+        self.unsent = b""
+
+    def send(self, data: bytes) -> None:
+        unsent = self.unsent
+        if len(unsent) + len(data) >= LARGE:
+            self.flush()
+            self._transport.write(data)
+        elif unsent:
+            self.unsent = unsent + data
+        elif data:
+            self.unsent = data
+            self._turn.add(self)
+
+    def flush(self) -> None:
+        """Writes what is kept now: before the connection is closed, or is asked whether it has sent everything."""
+        unsent, self.unsent = self.unsent, b""
+        if unsent and not self._transport.is_closing():
+            self._transport.write(unsent)

@@ -1,0 +1,62 @@
+"""One connection to an endpoint, between the moment it has a request to send and the moment that is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+from sidecar.upstream.pool import EndpointPool
+from tests.daemon.loop import run
+
+from .peer import User, connected, peer
+
+
+def test_a_new_connection_sends_at_once() -> None:
+    """It has cost a turn of the loop and more already."""
+
+    async def test() -> None:
+        async with peer() as server:
+            connection = await connected(EndpointPool(asyncio.get_running_loop(), server.address))
+            user = connection.user = User()
+            connection.send(b"request")
+            connection.data_received(b"answer")
+            assert (user.data, user.losses) == (b"answer", [])
+            connection.abort()
+
+    run(test())
+
+
+def test_bytes_from_before_the_request_was_sent_do_not_answer_it() -> None:
+    """They came while the connection was idle, and were read in the turn in which it was taken."""
+
+    async def test() -> None:
+        async with peer() as server:
+            pool = EndpointPool(asyncio.get_running_loop(), server.address)
+            connection = await connected(pool)
+            connection.release(monotonic())
+            assert pool.acquire(monotonic()) is connection
+            user = connection.user = User()
+            connection.send(b"request")
+            connection.data_received(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+            assert user.data == b""
+            assert [str(loss) for loss in user.losses] == ["the endpoint spoke before it was asked"]
+            await server.until(0, ended=True)
+            assert pool.acquire(monotonic()) is None
+
+    run(test())
+
+
+def test_a_connection_is_not_used_again_while_it_has_something_to_send() -> None:
+    async def test() -> None:
+        async with peer() as server:
+            pool = EndpointPool(asyncio.get_running_loop(), server.address)
+            connection = await connected(pool)
+            connection.release(monotonic())
+            assert pool.acquire(monotonic()) is connection
+            connection.user = User()
+            connection.send(b"request")
+            connection.release(monotonic())
+            assert pool.acquire(monotonic()) is None
+            await server.until(0, ended=True)
+
+    run(test())
