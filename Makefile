@@ -1,22 +1,33 @@
 # One verb per need; `make` alone prints the list. Everything is installed into .venv from requirements.lock.
+# The data path is compiled where there is a C compiler (30 s, again when its sources change); with SIDECAR_COMPILE=0 the
+# sources run as they stand, with SIDECAR_COMPILE=1 a machine that cannot compile is an error.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+DEPENDENCIES := $(VENV)/.dependencies
+PLAIN := $(filter 0,$(SIDECAR_COMPILE))
+INSTALLED := $(VENV)/.installed$(if $(PLAIN),-plain)
+COMPILED := $(if $(PLAIN),,$(shell sed -n 's/^    "\(sidecar.*\.py\)",$$/\1/p' pyproject.toml))
 
 .PHONY: help setup run test itest check fix proto fuzz sim surge soak bench guard micro peers lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
 
-setup: $(STAMP) ## environment with locked development dependencies
+setup: $(INSTALLED) ## environment with locked development dependencies, and the data path compiled
 
-$(STAMP): requirements.lock pyproject.toml hatch_build.py proto/generate.py $(wildcard proto/llmsidecar/v1/*.proto)
+$(DEPENDENCIES): requirements.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: none of python3, python3.11-3.13 is" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(INSTALLED): $(DEPENDENCIES) pyproject.toml hatch_build.py proto/generate.py $(wildcard proto/llmsidecar/v1/*.proto) $(COMPILED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@test -n "$(PLAIN)" || ls sidecar__mypyc*.so >/dev/null 2>&1 || \
+		echo "no C compiler, or no Python.h: the data path runs as plain Python, at half the speed" >&2
+	@rm -f $(VENV)/.installed*
 	@touch $@
 
 run: setup ## the demo; with CONFIG=FILE the daemon
@@ -73,3 +84,5 @@ lock: ## pin every dependency with hashes (needs uv)
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -f *.so
+	find sidecar -name '*.so' -delete

@@ -1,16 +1,26 @@
-"""Build hook of both wheels: generates `llmsidecar.v1` from the schema before files are collected."""
+"""Build hook of both wheels: generates `llmsidecar.v1` from the schema before files are collected, and compiles the
+data path where there is a C compiler (docs/adr/0008).
+
+SIDECAR_COMPILE   0: nothing is compiled; 1: a build that cannot compile fails; unset: it goes on in plain Python
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+NAME = "sidecar__mypyc"  # of the one library that all compiled modules are in
 
-class GenerateProto(BuildHookInterface):
-    """Runs proto/generate.py into build/proto, which the wheel (or the editable install) takes in."""
+
+class BuildHook(BuildHookInterface):
+    """proto/generate.py into build/proto, which the wheel (or the editable install) takes in; then mypyc."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         root = Path(self.root)
@@ -19,3 +29,74 @@ class GenerateProto(BuildHookInterface):
         from generate import generate
 
         generate(home / "build" / "proto")
+        modules = self.config.get("compiled", ())
+        if not modules:
+            return  # the client's wheel
+        if version == "editable":
+            for old in in_place(root):
+                old.unlink()
+        if not (wanted := wants_compiled(os.environ.get("SIDECAR_COMPILE", ""))):
+            return
+        try:
+            built = compile_modules(root, modules)
+        except Exception as error:
+            if wanted == "must":
+                raise
+            self.app.display_warning(f"the data path stays plain Python, it could not be compiled: {error}")
+            return
+        for path in built.rglob("*.so"):
+            place = path.relative_to(built)
+            if version == "editable":
+                shutil.copy(path, root / place)
+            else:
+                build_data["force_include"][str(path)] = str(place)
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+
+def in_place(root: Path) -> Iterator[Path]:
+    """Compiled modules beside their sources, of an editable install."""
+    yield from root.glob(f"{NAME}*.so")
+    yield from (root / "sidecar").rglob("*.so")
+
+
+def wants_compiled(setting: str) -> str:
+    """`must`, `may`, or nothing. In plain words why, where there is no compiler."""
+    if setting not in ("", "0", "1"):
+        raise ValueError(f"SIDECAR_COMPILE={setting!r}: expected 0, 1 or nothing")
+    if setting == "0":
+        return ""
+    if setting == "1":
+        return "must"
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    return "may" if shutil.which(os.environ.get("CC", compiler)) and headers.exists() else ""
+
+
+def compile_modules(root: Path, modules: Sequence[str]) -> Path:
+    """The folder with the compiled modules, as they lie in a wheel."""
+    from mypyc.build import mypycify
+    from setuptools import Distribution
+
+    work, out = root / "build" / "mypyc", root / "build" / "compiled"
+    shutil.rmtree(out, ignore_errors=True)
+    os.chdir(root)
+    checks = [
+        "--config-file=",
+        "--follow-imports=silent",
+        "--ignore-missing-imports",
+        "--explicit-package-bases",
+    ]
+    extensions = mypycify(
+        [*checks, *modules],
+        opt_level="3",
+        debug_level="0",
+        multi_file=True,
+        group_name="sidecar",
+        target_dir=str(work),
+    )
+    command = Distribution({"name": "sidecar", "ext_modules": extensions}).get_command_obj("build_ext")
+    command.build_temp, command.build_lib, command.parallel = str(work / "temp"), str(out), os.cpu_count()
+    command.ensure_finalized()
+    command.run()
+    return out

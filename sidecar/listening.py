@@ -12,13 +12,14 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from sidecar.sockets import claim, literal_socket, owner_only
 from sidecar.terms import Address, TcpAddress, UnixAddress
 
 BACKLOG = 1024
 
-Make = Callable[[], asyncio.Protocol]
+Make = Callable[[], Any]  # of something with the methods of asyncio.Protocol
 
 
 async def listen(

@@ -49,8 +49,12 @@ class State(Enum):
 IDLE, HEAD, BODY, BUSY, LEAVING = State
 
 
-class AppConnection(asyncio.Protocol):
-    """Speaks HTTP/1.x with the app; knows nothing of services."""
+class AppConnection:
+    """Speaks HTTP/1.x with the app; knows nothing of services.
+
+    An asyncio.Protocol by its methods, which is all the loop asks for; with no base it is
+    compiled whole.
+    """
 
     __slots__ = (
         "_body",
@@ -93,7 +97,7 @@ class AppConnection(asyncio.Protocol):
         self._uid: str | None = None  # not asked for yet
         self.keep_alive = True
 
-    # -- asyncio.Protocol --------------------------------------------------------------------------------------
+    # -- as asyncio.Protocol --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from sidecar.attempt.budget import RetryBudget
+from sidecar.exchange.clocks import Clocks, Waiter
 from sidecar.exchange.gate import Terms
 from sidecar.exchange.keys import Keys
 from sidecar.exchange.line import Line
@@ -33,7 +34,6 @@ from sidecar.wire.head_cache import ResponseHeads
 from sidecar.wire.rewrite import request_fields
 
 if TYPE_CHECKING:
-    from sidecar.exchange.clocks import Clocks, Waiter
     from sidecar.exchange.timers import DeadlineQueue
     from sidecar.wire.dialect import Shape
     from sidecar.wire.heads import RequestHead

@@ -68,9 +68,12 @@ class DeadlineQueue(Generic[T]):
                 del waiting[waiter]
                 self._on_due(waiter, now)
         finally:  # one that raises takes nobody else's deadline with it
-            if waiting and self._handle is None:  # on_due may have added a waiter and armed already
-                first = next(iter(waiting.values()))
-                self._handle = self._loop.call_later(max(first - now, 0.0) + TICK, self._fire)
+            self._arm(now)
+
+    def _arm(self, now: float) -> None:
+        if self._waiting and self._handle is None:  # on_due may have added a waiter and armed already
+            first = next(iter(self._waiting.values()))
+            self._handle = self._loop.call_later(max(first - now, 0.0) + TICK, self._fire)
 
 
 class Deadlines(Generic[T]):

@@ -112,7 +112,7 @@ class Limit:
         """Whether one more attempt may begin beside those in flight."""
         if now < self._read_at + FRESH and self._queue > 0:
             return False
-        if self._old is inf:
+        if self._old == inf:
             return in_flight < self._most
         if now < self._not_before:
             return False
@@ -122,7 +122,7 @@ class Limit:
 
     def at(self, now: float) -> float:
         """The limit."""
-        if self._old is inf:
+        if self._old == inf:
             return self._most
         recovery = min(max(RECOVERY * self.timeout, SHORTEST_RECOVERY), LONGEST_RECOVERY)
         way = (now - self._cut_at) / recovery - 1.0  # -1: just cut; 0: the flat stretch
@@ -140,7 +140,7 @@ class Limit:
     # What happens.
 
     def began(self, now: float) -> None:
-        if self._old is inf:
+        if self._old == inf:
             return
         if not self._pressure and not self.ghosts(now) and self.at(now) >= max(self._most, self._old):
             self._most, self._old = max(self._most, self._old), inf  # it has got over it
@@ -154,7 +154,7 @@ class Limit:
         """A first packet came in time; its attempt still counts in `in_flight`."""
         if 2.0 * in_flight > self._most:
             self._most = 2.0 * in_flight
-        if self._old is inf:
+        if self._old == inf:
             return
         if began >= self._probe_from:
             self._probe_from = -inf
@@ -168,7 +168,7 @@ class Limit:
             return
         ghosts = self.ghosts(now)
         in_use = float(max(1, in_flight + ghosts))
-        self._old = max(in_use, BETA * self.at(now)) if ghosts and self._old is not inf else in_use
+        self._old = max(in_use, BETA * self.at(now)) if ghosts and self._old != inf else in_use
         self._earned = max(1.0, BETA * self._old)
         self._most = START
         self._cut_at = now
@@ -188,7 +188,7 @@ class Limit:
             self._probe_from = -inf
         if well:
             self._usual += NEWS * (now - began - self._usual)
-            if self._old is inf and 2.0 * in_flight > self._most:
+            if self._old == inf and 2.0 * in_flight > self._most:
                 self._most += UNSEEN
 
     def waiting(self, waiting: int, now: float) -> None:

@@ -93,7 +93,7 @@ class ServicePicker(Generic[E]):
         return least_request(equals, self._rng, now, self.service.weights)
 
     def _full(self, endpoints: Sequence[E]) -> bool:
-        return self._limit is not inf and sum(e.in_flight for e in endpoints) >= self._limit
+        return self._limit != inf and sum(e.in_flight for e in endpoints) >= self._limit
 
     def _skipped(self, endpoints: Sequence[E], avoid: Collection[EndpointKey], now: float) -> Skipped:
         if not endpoints:

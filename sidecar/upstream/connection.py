@@ -25,22 +25,21 @@ class User(Protocol):
         """The connection is gone; None: the endpoint ended it properly."""
 
 
-class UpstreamConnection(asyncio.Protocol):
-    """Made by EndpointPool.dial; idle while `user` is None."""
+class UpstreamConnection:
+    """Made by EndpointPool.dial; idle while `user` is None. An asyncio.Protocol by its methods."""
 
     __slots__ = ("_outbox", "_paused", "_pool", "served", "transport", "user")
 
     def __init__(self, pool: EndpointPool) -> None:
         self._pool = pool
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)  # set before anyone sees us
-        self._outbox: Outbox = cast(Outbox, None)
         self.user: User | None = None
         self.served = 0  # whole exchanges so far
         self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self._outbox = Outbox(self._pool.turn, self.transport)
+        self._outbox: Outbox = Outbox(self._pool.turn, self.transport)
 
     def data_received(self, data: bytes) -> None:
         user = self.user
@@ -71,6 +70,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._outbox.send(data)
         else:
             self.transport.write(data)
+
+    def pause_writing(self) -> None:
+        """What is to be sent is the app's request, which is here already: there is nobody to stop."""
+
+    def resume_writing(self) -> None: ...
 
     def release(self, now: float) -> None:
         """The exchange was whole: the next one may use the connection."""

@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from time import monotonic
+from typing import cast
 
 from sidecar.failure import Failure, FailureKind
 from sidecar.outbox import Turn
@@ -121,16 +122,17 @@ class EndpointPool:
     async def _connect(self) -> UpstreamConnection:
         address = self.address
         tls = self._tls.context(monotonic()) if self._tls is not None else None
+        connection = UpstreamConnection(self)
         if isinstance(address, UnixAddress):
-            _, connection = await self._loop.create_unix_connection(
-                lambda: UpstreamConnection(self),
+            await self._loop.create_unix_connection(
+                lambda: cast(asyncio.Protocol, connection),
                 address.path,
                 ssl=tls,
                 server_hostname=self._server_name if tls else None,
             )
         else:
-            _, connection = await self._loop.create_connection(
-                lambda: UpstreamConnection(self),
+            await self._loop.create_connection(
+                lambda: cast(asyncio.Protocol, connection),
                 address.host,
                 address.port,
                 ssl=tls,

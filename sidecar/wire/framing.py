@@ -181,8 +181,6 @@ class Chunked:
                 at = self._data_end(data, at)
             else:
                 at = self._trailer_line(data, at)
-        if self.done:
-            self.left_over = data[at:]
         self.between_chunks = self._state == _SIZE and not (self._held or self.done or self.broken)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -214,6 +212,7 @@ class Chunked:
             return len(data)
         if end == at:
             self.done = True
+            self.left_over = data[end + 2 :]
         elif not _TRAILER_LINE.fullmatch(data, at, end):
             self.broken = "has a malformed trailer"
         self._max_trailer -= end + 2 - at  # the limit is on the whole section

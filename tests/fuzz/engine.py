@@ -10,9 +10,12 @@ import importlib
 import sys
 from typing import Any
 
+from bench.plain import import_sources
+
 
 def main() -> None:
     name, *arguments = sys.argv[1:]
+    import_sources()  # of what is compiled atheris would see nothing
     atheris: Any = importlib.import_module("atheris")  # by name: it has no build for every platform
     with atheris.instrument_imports(include=["sidecar.wire", "sidecar.exchange", "sidecar.attempt.classify"]):
         targets = importlib.import_module("tests.fuzz.targets")

@@ -22,6 +22,7 @@ from sidecar.wire.heads import (
     parse_response_head,
 )
 from tests.fuzz.ways import ways
+from tests.slots import slots_of
 
 _LENGTH = re.compile(rb"(?i)(\r\ncontent-length: )[0-9]+")
 
@@ -131,7 +132,7 @@ def _facts(parsed: object, *own: object) -> object:
     """All that a head says, but for its fields and what each message says for itself: that is `own`."""
     if not isinstance(parsed, RequestHead | ResponseHead):
         return parsed
-    names = set(parsed.__slots__) - {"fields", "memo", "content_length", "traceparent"}
+    names = set(slots_of(parsed)) - {"fields", "memo", "content_length", "traceparent"}
     return {name: getattr(parsed, name) for name in names}, own
 
 

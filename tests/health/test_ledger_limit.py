@@ -100,7 +100,7 @@ def test_ghosts_last_as_long_as_successes_did() -> None:
 
 def test_hard_failures_eject_an_endpoint_with_a_limit_as_any_other() -> None:
     """A limit is no answer to a broken server."""
-    script = Script(limited(consecutive_failures=3.0), start=1.0)
+    script = Script(limited(consecutive_failures=3), start=1.0)
     endpoint = script.endpoint("a")
     for _ in range(3):
         era = script.ledger.started(endpoint, 1.0)

@@ -15,6 +15,7 @@ from sidecar.wire.heads import (
     parse_request_head,
     parse_response_head,
 )
+from tests.slots import slots_of
 
 TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PIECES = [
@@ -47,7 +48,7 @@ def facts(read: object) -> object:
         case (RequestHead() | ResponseHead() as head, *own):
             theirs = ("fields", "memo", "content_length", "traceparent")
             others = [f for f in head.fields if f.lower not in (b"content-length", b"traceparent")]
-            names = [name for name in head.__slots__ if name not in theirs]
+            names = [name for name in slots_of(head) if name not in theirs]
             return [getattr(head, name) for name in names], own, others, [f.lower for f in head.fields]
         case refused:
             return refused

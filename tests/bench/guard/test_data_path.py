@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+import subprocess
+import sys
 
 import pytest
-import uvloop
 
 from bench.guard import system_calls
-from bench.guard.counting import count_all, where
 from bench.guard.kept import CALLS, PYTHON, compare, complaint, kept
-from bench.guard.scenes import SCENES, daemon
 from bench.load.tools import Missing
+
+
+def guard(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: what is compiled has no bytecodes to count."""
+    command = [sys.executable, "-m", "bench.guard", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_the_data_path_is_no_dearer_than_what_was_kept() -> None:
     """Microseconds drown in the mood of a shared machine; in exact counts a creeping cost is seen at once."""
-    before = kept(PYTHON)
-    if before is None:
+    if kept(PYTHON) is None:
         pytest.skip(f"no figures are kept for Python {PYTHON}: python -m bench.guard --keep")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        now = runner.run(count_all())
-    if dearer := compare(before, now):
-        pytest.fail(complaint(dearer), pytrace=False)
+    told = guard("--no-start")
+    if told.returncode:
+        pytest.fail(told.stdout + told.stderr, pytrace=False)
 
 
 @pytest.mark.itest
@@ -41,15 +43,10 @@ def test_a_request_and_a_chunk_make_no_more_system_calls_than_was_kept() -> None
         pytest.fail(complaint(dearer), pytrace=False)
 
 
-async def _functions(scene: str) -> list[tuple[str, int]]:
-    async with daemon(log=False) as running:
-        return where(SCENES[scene](running))
-
-
 def test_a_dear_function_can_be_found() -> None:
     """Whoever meets the complaint has to find the place."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        found = runner.run(_functions("json"))
-    names = [name for name, _ in found]
-    assert "sidecar.downstream.connection.AppConnection.data_received" in names
-    assert [count for _, count in found] == sorted((count for _, count in found), reverse=True)
+    told = guard("--where", "json")
+    found = [line.split() for line in told.stdout.splitlines()]
+    assert "sidecar.downstream.connection.AppConnection.data_received" in [name for _, name in found]
+    counts = [int(count) for count, _ in found]
+    assert counts == sorted(counts, reverse=True)
