@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-from sidecar.exchange.timers import TICK
+TICK = 0.001  # the loop's clock is cut to whole milliseconds: a timer set a tick late is never early
 
 
 class Silence:

@@ -1,22 +1,23 @@
 """Deadlines of one length, all served by one timer.
 
 In:      waiters, each with the moment it began to wait.
-Out:     `on_due(waiter, now)` for each whose time is up; never early, at most about two clock ticks late.
+Out:     `on_due(waiter, now)` for each whose time is up; never early, and late by the loop's next tick.
 Why:     a `call_later` per request costs microseconds and a heap entry; as all deadlines of one queue have the
          same length, insertion order is due order and a dict is the whole data structure.
-Units:   monotonic seconds. The loop's own clock has a grain of 1 ms and a timer of it may run 0.9 ms early, so
-         the timer is armed a tick late and the moment is read from the real clock.
+Units:   monotonic seconds. The loop's own clock is the same one, cut to whole milliseconds: a delay added to it may
+         ring up to 0.9 ms early. So the timer is set for the first whole millisecond that is not before the deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import ceil, floor
 from time import monotonic
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-TICK = 0.001
+TICKS = 1000.0  # of the loop's clock, a second
 
 
 class DeadlineQueue(Generic[T]):
@@ -40,7 +41,7 @@ class DeadlineQueue(Generic[T]):
             del waiting[waiter]
         waiting[waiter] = now + self.length
         if self._handle is None:
-            self._handle = self._loop.call_later(self.length + TICK, self._fire)
+            self._arm(now + self.length, now)
 
     def discard(self, waiter: T) -> None:
         """The waiter needs no deadline any more. The timer is left to find an empty queue: cheaper."""
@@ -68,12 +69,15 @@ class DeadlineQueue(Generic[T]):
                 del waiting[waiter]
                 self._on_due(waiter, now)
         finally:  # one that raises takes nobody else's deadline with it
-            self._arm(now)
+            self._arm_again(now)
 
-    def _arm(self, now: float) -> None:
+    def _arm_again(self, now: float) -> None:
         if self._waiting and self._handle is None:  # on_due may have added a waiter and armed already
-            first = next(iter(self._waiting.values()))
-            self._handle = self._loop.call_later(max(first - now, 0.0) + TICK, self._fire)
+            self._arm(next(iter(self._waiting.values())), now)
+
+    def _arm(self, deadline: float, now: float) -> None:
+        ticks = ceil(deadline * TICKS) - floor(now * TICKS)
+        self._handle = self._loop.call_later(ticks / TICKS, self._fire)
 
 
 class Deadlines(Generic[T]):
