@@ -21,6 +21,16 @@ from sidecar.telemetry.walltime import WallTime
 
 _MAX_PATH = 1024
 _MAX_NAME = 256
+_REQUEST = (
+    '{"time": "%s", "event": "request", "request_id": %s, "trace_id": "%032x", "span_id": "%016x", "route": %s, '
+    '"method": %s, "path": %s, "model": %s, "stream": %s, "status": %d, "failure": %s, "service": %s, '
+    '"attempts": [%s], "duration_ms": %.1f, "bytes_in": %d, "bytes_out": %d, "input_tokens": %s, '
+    '"output_tokens": %s, "generation": %d}\n'
+)
+_ATTEMPT = (
+    '{"n": %d, "service": %s, "endpoint": %s, "outcome": %s, "reason": %s, "status": %s, "connect_ms": %s, '
+    '"first_packet_ms": %s, "duration_ms": %s, "reused": %s}'
+)
 
 
 class AccessLog:
@@ -42,35 +52,48 @@ class AccessLog:
         model = "null" if record.model is None else quote(record.model[:_MAX_NAME])
         failure = "null" if record.failure is None else quote(record.failure.code)
         attempts = ", ".join([_attempt(attempt) for attempt in record.attempts])
-        return (
-            f'{{"time": "{time}", "event": "request", "request_id": {quote(record.request_id)}, '
-            f'"trace_id": "{record.trace_id:032x}", "span_id": "{record.span_id:016x}", '
-            f'"route": {quote(record.route)}, "method": {quote(record.method[:_MAX_NAME])}, '
-            f'"path": {quote(record.path[:_MAX_PATH])}, "model": {model}, '
-            f'"stream": {"true" if record.stream else "false"}, "status": {record.status}, '
-            f'"failure": {failure}, "service": {quote(record.service)}, "attempts": [{attempts}], '
-            f'"duration_ms": {(ended - started) * 1e3:.1f}, '
-            f'"bytes_in": {record.body_bytes}, "bytes_out": {record.bytes_out}, '
-            f'"input_tokens": {_number(record.prompt_tokens)}, '
-            f'"output_tokens": {_number(record.completion_tokens)}, "generation": {record.generation}}}\n'
+        return _REQUEST % (
+            time,
+            quote(record.request_id),
+            record.trace_id,
+            record.span_id,
+            quote(record.route),
+            quote(record.method[:_MAX_NAME]),
+            quote(record.path[:_MAX_PATH]),
+            model,
+            "true" if record.stream else "false",
+            record.status,
+            failure,
+            quote(record.service),
+            attempts,
+            (ended - started) * 1e3,
+            record.body_bytes,
+            record.bytes_out,
+            _number(record.prompt_tokens),
+            _number(record.completion_tokens),
+            record.generation,
         )
 
 
 def _attempt(attempt: AttemptRecord) -> str:
     started = attempt.started_at
     reason = "null" if attempt.reason is None else quote(attempt.reason)
-    return (
-        f'{{"n": {attempt.number}, "service": {quote(attempt.service)}, '
-        f'"endpoint": {quote(attempt.endpoint)}, "outcome": {quote(attempt.outcome)}, "reason": {reason}, '
-        f'"status": {_number(attempt.status)}, "connect_ms": {_since(started, attempt.connected_at)}, '
-        f'"first_packet_ms": {_since(started, attempt.first_packet_at)}, '
-        f'"duration_ms": {_since(started, attempt.ended_at)}, '
-        f'"reused": {"true" if attempt.reused else "false"}}}'
+    return _ATTEMPT % (
+        attempt.number,
+        quote(attempt.service),
+        quote(attempt.endpoint),
+        quote(attempt.outcome),
+        reason,
+        _number(attempt.status),
+        _since(started, attempt.connected_at),
+        _since(started, attempt.first_packet_at),
+        _since(started, attempt.ended_at),
+        "true" if attempt.reused else "false",
     )
 
 
 def _since(start: float, moment: float | None) -> str:
-    return "null" if moment is None else f"{(moment - start) * 1e3:.1f}"
+    return "null" if moment is None else "%.1f" % ((moment - start) * 1e3)
 
 
 def _number(value: int | None) -> str:
