@@ -58,6 +58,7 @@ def serve(config: str | None) -> int:
     from sidecar.cli.later import load_later
 
     load_later("google.protobuf.internal.python_message")
+    load_later("calendar")  # of what protobuf's Timestamp can do and nobody here asks of it
     from sidecar.policy import load
 
     loaded = load(text)

@@ -7,7 +7,6 @@ Rule:    the message names the code and the request id, never an endpoint's addr
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from math import ceil
 
 from sidecar.failure import Failure, FailureKind, face
@@ -107,10 +106,9 @@ def own_response(
 ) -> bytes:
     """A whole response with a JSON error; without a body for HEAD."""
     body = error_body(shape, code, message, record.request_id)
-    phrase = HTTPStatus(status).phrase.encode()
     return b"".join(
         (
-            b"HTTP/1.1 %d %s\r\n" % (status, phrase),
+            b"HTTP/1.1 %d %s\r\n" % (status, _phrase(status)),
             b"content-type: application/json\r\n",
             b"content-length: %d\r\n" % len(body),
             _retry_after(retry_after) if status in RETRY_AFTER_STATUSES else b"",
@@ -120,6 +118,12 @@ def own_response(
             b"" if record.method == "HEAD" else body,
         )
     )
+
+
+def _phrase(status: int) -> bytes:
+    from http import HTTPStatus  # here, since a sidecar without troubles of its own needs no table of them
+
+    return HTTPStatus(status).phrase.encode()
 
 
 def _retry_after(seconds: float) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -57,21 +56,51 @@ def no_uid() -> str:
     return ""
 
 
-@dataclass(slots=True)
 class Shared:
-    """What requests use whatever the policy is. Callables are set once, by the composition root."""
+    """What requests use whatever the policy is. Callables are set once, by the composition root.
 
-    loop: asyncio.AbstractEventLoop
-    ledger: Ledger
-    rng: Random
-    clocks: Clocks
-    request_finished: Callable[[RequestRecord], None]
-    attempt_finished: Callable[[RequestRecord, AttemptRecord], None]
-    health_events: Callable[[Sequence[HealthEvent]], None]
-    sample_ratio: float = 0.0
-    app_samples: bool = True  # an app's `traceparent` decides about its own trace
-    response_heads: ResponseHeads = field(default_factory=ResponseHeads)
-    exchanges: set[object] = field(default_factory=set)  # in flight
+    sample_ratio  of the traces to keep
+    app_samples   an app's `traceparent` decides about its own trace
+    exchanges     in flight
+    """
+
+    __slots__ = (
+        "app_samples",
+        "attempt_finished",
+        "clocks",
+        "exchanges",
+        "health_events",
+        "ledger",
+        "loop",
+        "request_finished",
+        "response_heads",
+        "rng",
+        "sample_ratio",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ledger: Ledger,
+        rng: Random,
+        clocks: Clocks,
+        request_finished: Callable[[RequestRecord], None],
+        attempt_finished: Callable[[RequestRecord, AttemptRecord], None],
+        health_events: Callable[[Sequence[HealthEvent]], None],
+        sample_ratio: float = 0.0,
+        app_samples: bool = True,
+    ) -> None:
+        self.loop = loop
+        self.ledger = ledger
+        self.rng = rng
+        self.clocks = clocks
+        self.request_finished = request_finished
+        self.attempt_finished = attempt_finished
+        self.health_events = health_events
+        self.sample_ratio = sample_ratio
+        self.app_samples = app_samples
+        self.response_heads = ResponseHeads()
+        self.exchanges: set[object] = set()
 
 
 class ServiceRuntime:
