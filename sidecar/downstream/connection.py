@@ -59,7 +59,6 @@ class AppConnection:
     __slots__ = (
         "_body",
         "_buffer",
-        "_choked",
         "_chunked",
         "_exchange",
         "_head",
@@ -74,6 +73,7 @@ class AppConnection:
         "_transport",
         "_uid",
         "_unsent",
+        "choked",
         "keep_alive",
         "send",
     )
@@ -92,7 +92,7 @@ class AppConnection:
         self._missing = 0  # bytes of a counted body
         self._chunked: Chunked | None = None
         self._exchange: Exchange | None = None
-        self._choked = False  # the app does not keep up with what is written
+        self.choked = False  # the app does not keep up with what is written
         self._unsent = 0  # bytes of it, when last looked at
         self._uid: str | None = None  # not asked for yet
         self.keep_alive = True
@@ -110,7 +110,7 @@ class AppConnection:
         listener.idle.add(self, monotonic())
 
     def data_received(self, data: bytes) -> None:
-        if self._state is IDLE and not self._buffer and not self._choked:
+        if self._state is IDLE and not self._buffer and not self.choked:
             self._buffer = data
             self._advance()
             return
@@ -120,7 +120,7 @@ class AppConnection:
                 self._transport.abort()
             return
         self._buffer = self._buffer + data if self._buffer else data
-        if self._state is BUSY or (self._choked and self._state is IDLE):
+        if self._state is BUSY or (self.choked and self._state is IDLE):
             if len(self._buffer) > AHEAD:
                 self._transport.pause_reading()
             return
@@ -141,13 +141,13 @@ class AppConnection:
             exchange.app_gone()
 
     def pause_writing(self) -> None:
-        self._choked = True
+        self.choked = True
         self._watch_writes(monotonic())
         if self._exchange is not None:
             self._exchange.pause()
 
     def resume_writing(self) -> None:
-        self._choked = False
+        self.choked = False
         self._listener.unsent.discard(self)
         if self._state is LEAVING:
             self._listener.leaving.add(self, monotonic())
@@ -226,7 +226,7 @@ class AppConnection:
     # -- reading a request -------------------------------------------------------------------------------------
 
     def _next_request(self) -> None:
-        if self._state is IDLE and self._buffer and not self._choked:
+        if self._state is IDLE and self._buffer and not self.choked:
             self._transport.resume_reading()
             self._advance()
 

@@ -309,6 +309,8 @@ class Attempt:
         self._listen(now)
         self._deadline = exchange.arm_deadline(self._request_deadline_passed)
         self._relay = exchange.attempt_opens(self, gate.walker)
+        if exchange.app.choked:  # by what came before this answer, when there was nothing yet to pause
+            self.pause()
 
     def _relay_result(self, result: End | Failure) -> None:
         if result is WHOLE:

@@ -36,6 +36,10 @@ class App(Protocol):
     def keep_alive(self) -> bool:
         """The connection may carry another request after this one."""
 
+    @property
+    def choked(self) -> bool:
+        """The app does not keep up with what is written."""
+
     def send(self, data: bytes) -> None: ...
 
     def answered(self, *, keep_alive: bool) -> None:

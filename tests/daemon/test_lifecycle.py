@@ -154,6 +154,40 @@ def test_while_an_app_does_not_read_its_next_request_waits() -> None:
     run(test())
 
 
+def test_an_app_that_stops_reading_before_its_answer_begins_pauses_the_llm() -> None:
+    """What was written before may go out, and meet an app that does not read, when the next request runs already."""
+
+    async def test() -> None:
+        committed = asyncio.Event()
+
+        async def flood_later(
+            received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            await committed.wait()
+            await flood(received, reader, writer)
+
+        async with Llm(flood_later) as llm, sidecar(config(service("a", llm))) as daemon:
+            app = await App.over_unix(daemon)
+            stop_reading(app)
+            app.send(chat(stream=True))
+            await until(lambda: llm.received)
+            (connection,) = daemon._side.connections
+            connection._transport.write(bytes(1_000_000))
+            await until(lambda: connection.choked)
+            committed.set()
+            exchange = connection._exchange
+            assert exchange is not None
+            await until(lambda: exchange.record.bytes_out)
+            upstream = exchange._attempt._connection  # type: ignore[union-attr]
+            assert upstream is not None
+            assert upstream._paused
+            go_on_reading(app)
+            await asyncio.wait_for(app.reader.readexactly(3_000_000), 5)  # more than was in the buffers
+            app.writer.transport.abort()
+
+    run(test())
+
+
 def test_an_app_that_hangs_up_with_bytes_unread_is_noticed_at_once() -> None:
     async def test() -> None:
         async with Llm(flood) as llm, sidecar(config(service("a", llm))) as daemon:
