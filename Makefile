@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEPENDENCIES := $(VENV)/.dependencies
 PLAIN := $(filter 0,$(SIDECAR_COMPILE))
-INSTALLED := $(VENV)/.installed$(if $(PLAIN),-plain)
+INSTALLED := $(VENV)/.installed-$(or $(SIDECAR_COMPILE),as-it-can)
 COMPILED := $(if $(PLAIN),,$(shell sed -n 's/^    "\(sidecar.*\.py\)",$$/\1/p' pyproject.toml))
 
 .PHONY: help setup run test itest check fix proto fuzz sim surge soak bench guard micro peers lock clean
@@ -26,7 +26,7 @@ $(DEPENDENCIES): requirements.lock
 $(INSTALLED): $(DEPENDENCIES) pyproject.toml hatch_build.py proto/generate.py $(wildcard proto/llmsidecar/v1/*.proto) $(COMPILED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@test -n "$(PLAIN)" || ls sidecar__mypyc*.so >/dev/null 2>&1 || \
-		echo "no C compiler, or no Python.h: the data path runs as plain Python, at half the speed" >&2
+		echo "the data path runs as plain Python, at half the speed: make setup SIDECAR_COMPILE=1 says why it is not compiled" >&2
 	@rm -f $(VENV)/.installed*
 	@touch $@
 

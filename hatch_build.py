@@ -41,17 +41,20 @@ class BuildHook(BuildHookInterface):
         modules = self.config.get("compiled", ())
         if not modules:
             return  # the client's wheel
+        setting = os.environ.get("SIDECAR_COMPILE", "")
+        if setting not in ("", "0", "1"):
+            raise ValueError(f"SIDECAR_COMPILE={setting!r}: expected 0, 1 or nothing")
         if version == "editable":
             for old in in_place(root):
                 old.unlink()
-        if not (wanted := wants_compiled(os.environ.get("SIDECAR_COMPILE", ""))):
+        if setting == "0":
             return
         try:
             built = compile_modules(root, modules)
         except Exception as error:
-            if wanted == "must":
+            if setting == "1":
                 raise
-            self.app.display_warning(f"the data path stays plain Python, it could not be compiled: {error}")
+            self.app.display_warning(f"the data path stays plain Python: {error}")
             return
         for path in built.rglob("*.so"):
             place = path.relative_to(built)
@@ -69,21 +72,19 @@ def in_place(root: Path) -> Iterator[Path]:
     yield from (root / "sidecar").rglob("*.so")
 
 
-def wants_compiled(setting: str) -> str:
-    """`must`, `may`, or nothing. In plain words why, where there is no compiler."""
-    if setting not in ("", "0", "1"):
-        raise ValueError(f"SIDECAR_COMPILE={setting!r}: expected 0, 1 or nothing")
-    if setting == "0":
-        return ""
-    if setting == "1":
-        return "must"
-    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+def hindrance() -> str:
+    """Why nothing can be compiled here; empty: nothing is in the way."""
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        return f"there is no C compiler ({compiler})"
     headers = Path(sysconfig.get_path("include")) / "Python.h"
-    return "may" if shutil.which(os.environ.get("CC", compiler)) and headers.exists() else ""
+    return "" if headers.exists() else f"there is no {headers}"
 
 
 def compile_modules(root: Path, modules: Sequence[str]) -> Path:
-    """The folder with the compiled modules, as they lie in a wheel."""
+    """The folder with the compiled modules, as they lie in a wheel. RuntimeError: it cannot be done here."""
+    if why := hindrance():
+        raise RuntimeError(why)
     from mypyc.build import mypycify
     from setuptools import Distribution
 
@@ -96,14 +97,17 @@ def compile_modules(root: Path, modules: Sequence[str]) -> Path:
         "--ignore-missing-imports",
         "--explicit-package-bases",
     ]
-    extensions = mypycify(
-        [*checks, *modules],
-        opt_level="2",
-        debug_level="0",
-        multi_file=True,
-        group_name="sidecar",
-        target_dir=str(work),
-    )
+    try:
+        extensions = mypycify(
+            [*checks, *modules],
+            opt_level="2",
+            debug_level="0",
+            multi_file=True,
+            group_name="sidecar",
+            target_dir=str(work),
+        )
+    except SystemExit as error:  # so it ends where the types are wrong; what is wrong it has printed
+        raise RuntimeError("mypyc refuses the sources") from error
     for extension in extensions:
         extension.extra_compile_args += SMALL
     command = Distribution({"name": "sidecar", "ext_modules": extensions}).get_command_obj("build_ext")

@@ -1,0 +1,38 @@
+"""What the build does where it cannot compile: it says why, in words, and can go on without."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+build: Any = importlib.import_module("hatch_build")  # by name: what it builds with has no types
+
+
+def test_a_compiler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CC", "/nonexistent/cc -m64")
+    assert build.hindrance() == "there is no C compiler (/nonexistent/cc)"
+    with pytest.raises(RuntimeError, match="no C compiler"):
+        build.compile_modules(tmp_path, ["any.py"])
+
+
+def test_a_compiler_may_come_with_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", f"{sys.executable} -pthread")
+    assert "compiler" not in build.hindrance()
+    monkeypatch.setenv("CC", "")
+    assert "()" not in build.hindrance()
+
+
+def test_sources_that_mypy_refuses_are_an_error_and_no_exit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """mypyc leaves by sys.exit, which would end a build that may go on in plain Python."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hatch_build.hindrance", str)
+    (tmp_path / "wrong.py").write_text("x: int = ''\n")
+    with pytest.raises(RuntimeError, match="mypyc refuses"):
+        build.compile_modules(tmp_path, ["wrong.py"])
+    assert "wrong.py:1" in capsys.readouterr().out
