@@ -39,6 +39,7 @@ class Turn:
                 outbox.flush()
             except Exception:  # of one connection; the others' bytes go out all the same
                 log.exception("a write failed")
+                outbox.give_up()
 
 
 class Outbox:
@@ -67,3 +68,7 @@ class Outbox:
         unsent, self.unsent = self.unsent, b""
         if unsent and not self._transport.is_closing():
             self._transport.write(unsent)
+
+    def give_up(self) -> None:
+        """Ends the connection: with a hole in what it carries it must not go on."""
+        self._transport.abort()

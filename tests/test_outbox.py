@@ -33,6 +33,9 @@ class Broken(Writes):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         raise RuntimeError("out of order")
 
+    def abort(self) -> None:
+        self.order.append((self.name, b"aborted"))
+
 
 def test_nothing_is_written_before_the_turn_ends_and_then_everything_in_one() -> None:
     async def test() -> None:
@@ -119,17 +122,17 @@ def test_a_connection_that_is_closing_is_left_alone() -> None:
     run(test())
 
 
-def test_one_write_that_fails_costs_the_others_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_write_that_fails_ends_its_connection_and_costs_the_others_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         order: list[tuple[str, bytes]] = []
         turn = Turn(asyncio.get_running_loop())
-        for transport in (Writes(order, "before"), Broken(order), Writes(order, "behind")):
+        for transport in (Writes(order, "before"), Broken(order, "broken"), Writes(order, "behind")):
             Outbox(turn, transport).send(b"a")
         await asyncio.sleep(0)
-        assert order == [("before", b"a"), ("behind", b"a")]
+        assert order == [("before", b"a"), ("broken", b"aborted"), ("behind", b"a")]
         Outbox(turn, Writes(order, "next turn")).send(b"a")
         await asyncio.sleep(0)
-        assert order[2:] == [("next turn", b"a")]
+        assert order[3:] == [("next turn", b"a")]
 
     with caplog.at_level(logging.ERROR):
         run(test())
