@@ -122,7 +122,9 @@ def test_a_connection_that_is_closing_is_left_alone() -> None:
     run(test())
 
 
-def test_one_write_that_fails_ends_its_connection_and_costs_the_others_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_write_that_fails_ends_its_connection_and_costs_the_others_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def test() -> None:
         order: list[tuple[str, bytes]] = []
         turn = Turn(asyncio.get_running_loop())

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sidecar.exchange.timers import DeadlineQueue
     from sidecar.health.ledger import EndpointHealth
     from sidecar.quota.quota import Taken
-    from sidecar.upstream.pool import Dial
+    from sidecar.upstream.dial import Dial
 
 ERROR_BODY_GRACE = 1.0  # for the rest of an error's body; then it counts without it
 

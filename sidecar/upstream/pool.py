@@ -9,34 +9,20 @@ Limits:  at most MAX_IDLE idle connections, each for at most IDLE_SECONDS. The n
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
 from collections.abc import Callable
 from time import monotonic
-from typing import cast
 
-from sidecar.failure import Failure, FailureKind
+from sidecar.failure import Failure
 from sidecar.outbox import Turn
-from sidecar.terms import Address, UnixAddress
+from sidecar.terms import Address
 from sidecar.upstream.connection import UpstreamConnection
+from sidecar.upstream.dial import Dial, dial
 from sidecar.upstream.tls import TlsReader
 
 MAX_IDLE = 128
 IDLE_SECONDS = (
     55.0  # below the usual 60 s of load balancers; a server with less (uvicorn: 5 s) just closes first
 )
-
-
-class Dial:
-    """A dial in progress; `cancel()` ends it and `done` is not called any more."""
-
-    __slots__ = ("_task",)
-
-    def __init__(self, task: asyncio.Task[None]) -> None:
-        self._task = task
-
-    def cancel(self) -> None:
-        self._task.cancel()
 
 
 class EndpointPool:
@@ -106,55 +92,9 @@ class EndpointPool:
 
     def dial(self, timeout: float, done: Callable[[UpstreamConnection | Failure], None]) -> Dial:
         """Opens a new connection; calls `done` once, with it or with why there is none."""
-        task = self._loop.create_task(self._dial(timeout, done))
+        connection = UpstreamConnection(self)
+        dialling = dial(self._loop, self.address, self._tls, self._server_name, connection, timeout, done)
+        task = self._loop.create_task(dialling)
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)
         return Dial(task)
-
-    async def _dial(self, timeout: float, done: Callable[[UpstreamConnection | Failure], None]) -> None:
-        try:
-            async with asyncio.timeout(timeout):
-                result: UpstreamConnection | Failure = await self._connect()
-        except (OSError, ValueError) as error:  # ValueError: a host name that no resolver can be asked for
-            result = connect_failure(error, timeout)
-        done(result)
-
-    async def _connect(self) -> UpstreamConnection:
-        address = self.address
-        tls = self._tls.context(monotonic()) if self._tls is not None else None
-        connection = UpstreamConnection(self)
-        if isinstance(address, UnixAddress):
-            await self._loop.create_unix_connection(
-                lambda: cast(asyncio.Protocol, connection),
-                address.path,
-                ssl=tls,
-                server_hostname=self._server_name if tls else None,
-            )
-        else:
-            await self._loop.create_connection(
-                lambda: cast(asyncio.Protocol, connection),
-                address.host,
-                address.port,
-                ssl=tls,
-                server_hostname=self._server_name if tls else None,
-            )
-        return connection
-
-
-def connect_failure(error: BaseException, timeout: float) -> Failure:
-    """The cause of a failed dial in words; `detail` goes to records, not to the app."""
-    kind = FailureKind.CONNECT_FAILURE
-    match error:
-        case ssl.SSLCertVerificationError():
-            kind, detail = FailureKind.TLS_ERROR, f"certificate refused: {error.verify_message}"
-        case ssl.SSLError():
-            kind, detail = FailureKind.TLS_ERROR, f"TLS: {error.reason or error}"
-        case TimeoutError():
-            detail = f"no connection within {timeout:g} s"
-        case socket.gaierror():
-            detail = f"name not resolved: {error.strerror}"
-        case OSError():
-            detail = error.strerror or str(error)
-        case _:
-            detail = str(error)
-    return Failure(kind, detail=detail)
