@@ -39,8 +39,8 @@ class BuildHook(BuildHookInterface):
 
         generate(home / "build" / "proto")
         modules = self.config.get("compiled", ())
-        if not modules:
-            return  # the client's wheel
+        if not modules or self.target_name != "wheel":
+            return  # the client's wheel, or an sdist: that has sources alone
         setting = os.environ.get("SIDECAR_COMPILE", "")
         if setting not in ("", "0", "1"):
             raise ValueError(f"SIDECAR_COMPILE={setting!r}: expected 0, 1 or nothing")

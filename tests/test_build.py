@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.compiled import ROOT
 
 build: Any = importlib.import_module("hatch_build")  # by name: what it builds with has no types
 
@@ -36,3 +41,15 @@ def test_sources_that_mypy_refuses_are_an_error_and_no_exit(
     with pytest.raises(RuntimeError, match="mypyc refuses"):
         build.compile_modules(tmp_path, ["wrong.py"])
     assert "wrong.py:1" in capsys.readouterr().out
+
+
+def test_an_sdist_has_sources_alone(tmp_path: Path) -> None:
+    """It is for machines of every kind: what is compiled is compiled from it."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    environment = {**os.environ, "SIDECAR_COMPILE": "1", "CC": "/nonexistent"}
+    subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    (made,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(made) as sources:
+        names = sources.getnames()
+    assert [name for name in names if name.endswith(".so")] == []
+    assert any(name.endswith("/sidecar/outbox.py") for name in names)
