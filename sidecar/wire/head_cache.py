@@ -59,8 +59,8 @@ class Likely(Generic[H]):
             return None
         begin = len(self._front)
         end = buffer.find(b"\r\n", begin, begin + MAX_LENGTH_DIGITS + 2)
-        digits = buffer[begin:end]
-        if not digits.isdigit() or not buffer.startswith(self._back, end):
+        # Not buffer[begin:-1]: where it stops at `begin`, compiled code raises SystemError (mypyc 2.4).
+        if end < 0 or not (digits := buffer[begin:end]).isdigit() or not buffer.startswith(self._back, end):
             return None
         end += len(self._back)
         return None if end > most else (end, int(digits))

@@ -119,7 +119,8 @@ def test_only_the_length_may_differ() -> None:
     guess = likely(head % b"5", read)
     assert guess is not None
     assert guess.match((head % b"17") + b"body", 4096) == (len(head % b"17"), 17)
-    assert guess.match((head % b"17")[:-1], 4096) is None, "not all there"
+    for end in range(len(head % b"17")):
+        assert guess.match((head % b"17")[:end], 4096) is None, "not all there"
     assert guess.match(head % b"17", len(head % b"17") - 1) is None, "longer than a head may be"
     for length in (b"", b" 5", b"5 ", b"+5", b"5\r\nX: y", b"1" * 19):
         assert guess.match(head % length, 4096) is None
