@@ -1,10 +1,9 @@
-"""Lanes: what all requests have in common that bear the same head, ask for the same model and, or not, for a stream.
+"""Lanes: what all requests have in common that ask for the same path and model in the same way.
 
-In:      a request's head (one object for all alike, see wire.head_cache), its model, whether it wants a stream; the
-         policy that runs.
-Out:     its Lane: the route, and for each of the route's services a Leg with the head of an attempt as far as it is
-         known before the attempt. Found out once, then looked up with the head.
-Limits:  LANES of a head; when an app invents more models, all of that head are forgotten.
+In:      a request's head, its model, whether it wants a stream; the policy that runs.
+Out:     its Lane: the route, and for each of the route's services a Leg, which writes the head of an attempt as far as
+         it is known before the attempt: once for all alike heads, which are one object (see wire.head_cache).
+Limits:  LANES of a policy, and as many of a head; when an app invents more models or paths, all are forgotten.
 Why:     matching routes and writing heads anew cost as much as all the rest of a small request.
 """
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from sidecar.wire.dialect import Shape
     from sidecar.wire.heads import RequestHead
 
-LANES = 64
+LANES = 256
 
 
 class Leg:
@@ -37,7 +36,7 @@ class Leg:
     written_model  the same in JSON where it takes the place of the app's, else None
     """
 
-    __slots__ = ("_fronts", "_target", "model", "service", "terms", "written_model")
+    __slots__ = ("_target", "model", "service", "terms", "written_model")
 
     def __init__(
         self,
@@ -55,17 +54,16 @@ class Leg:
         self.model = model if other is None else other
         self.written_model = None if other is None else json.dumps(other).encode()
         self._target = upstream_target(route.route, service.service, head.path, head.query)
-        self._fronts: dict[Key | None, tuple[Field | None, bytes]] = {}
 
     def front(self, head: RequestHead, key: Key | None, credential: Field | None) -> bytes:
         """The head of an attempt but for trace and length. A key may have a new value each time."""
-        known = self._fronts.get(key)
+        known: tuple[Field | None, bytes] | None = head.memo.get((self, key))
         if known is not None and known[0] == credential:
             return known[1]
         service = self.service
         fields = service.fields(head, credential)
         front = upstream_front(head.method, self._target, service.authority, fields)
-        self._fronts[key] = credential, front
+        _memorize(head, (self, key), (credential, front))
         return front
 
 
@@ -87,7 +85,14 @@ class Lane:
     )
 
     def __init__(
-        self, runtime: Runtime, route: RouteRuntime, head: RequestHead, model: str | None, *, stream: bool
+        self,
+        runtime: Runtime,
+        route: RouteRuntime,
+        head: RequestHead,
+        model: str | None,
+        patience: float | None,
+        *,
+        stream: bool,
     ) -> None:
         self.runtime = runtime  # the generation it belongs to
         self.route = route
@@ -95,9 +100,8 @@ class Lane:
         self.stream = stream
         self.shape = shape_of(head.path)
         self.shape_name = self.shape.value
-        self.patience = patience(head.fields)
-        counted = head.content_length is not None or head.chunked
-        self.counts_empty = wants_length(head.method, counted=counted)
+        self.patience = patience
+        self.counts_empty = wants_length(head.method, counted=head.is_counted)
         self.legs = tuple(
             Leg(route, service, head, model, self.shape, stream=stream) for service in route.services
         )
@@ -115,8 +119,24 @@ def lane_of(runtime: Runtime, head: RequestHead, model: str | None, *, stream: b
     route = runtime.router.match(head.path, model, head.get)
     if route is None:
         return None
-    lane = Lane(runtime, runtime.routes[route.name], head, model, stream=stream)
+    lane = _lane(runtime, route.name, head, model, stream=stream)
+    _memorize(head, key, lane)
+    return lane
+
+
+def _lane(runtime: Runtime, route: str, head: RequestHead, model: str | None, *, stream: bool) -> Lane:
+    """That of all heads which ask for the same in the same way."""
+    wait, lanes = patience(head.fields), runtime.lanes
+    key = route, head.method, head.path, head.query, head.is_counted, wait, model, stream
+    lane = lanes.get(key)
+    if lane is None:
+        if len(lanes) >= LANES:
+            lanes.clear()
+        lane = lanes[key] = Lane(runtime, runtime.routes[route], head, model, wait, stream=stream)
+    return lane
+
+
+def _memorize(head: RequestHead, key: object, value: object) -> None:
     if len(head.memo) >= LANES:
         head.memo.clear()
-    head.memo[key] = lane
-    return lane
+    head.memo[key] = value

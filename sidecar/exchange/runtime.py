@@ -33,6 +33,7 @@ from sidecar.wire.head_cache import ResponseHeads
 from sidecar.wire.rewrite import request_fields
 
 if TYPE_CHECKING:
+    from sidecar.exchange.lane import Lane
     from sidecar.exchange.timers import DeadlineQueue
     from sidecar.wire.dialect import Shape
     from sidecar.wire.heads import RequestHead
@@ -300,10 +301,11 @@ class RouteRuntime:
 class Runtime:
     """One generation of the policy, ready to use."""
 
-    __slots__ = ("generation", "router", "routes", "services", "snapshot")
+    __slots__ = ("generation", "lanes", "router", "routes", "services", "snapshot")
 
     def __init__(self, shared: Shared, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+        self.lanes: dict[tuple[object, ...], Lane] = {}
         self.generation = snapshot.generation
         self.router = Router(snapshot)
         self.services = {

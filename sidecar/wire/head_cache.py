@@ -1,10 +1,12 @@
-"""Heads that were seen before are not read again: the same bytes get the same verdict.
+"""Heads that were seen twice are not read again: the same bytes get the same verdict.
 
 In:      a whole head, as parse_request_head and parse_response_head take it.
 Out:     what they would answer, and beside it the values of Content-Length and traceparent. Heads that differ only in
          these two are one RequestHead or ResponseHead, so that what is derived from it (`memo`) is derived once; its
          own `content_length` and `traceparent` are those of the first of them, and nobody else's business.
-Limits:  ENTRIES heads of at most LONGEST bytes; when there are more, all are forgotten. Refusals are not kept.
+Limits:  ENTRIES heads of at most LONGEST bytes; when there are more, all are forgotten. A head is kept when it comes
+         for the second time: those that never come again, as where each request has an id of its own, cost a number
+         and put nobody out. Refusals are not kept.
 Exact:   what is cut out stands behind the first `CRLF Content-Length: ` and is digits only. A head with that name
          and anything else behind it is never looked up, so head and rest determine each other; and the grammar takes
          any digits where it took some. The same goes for traceparent.
@@ -28,6 +30,7 @@ from sidecar.wire.traceparent import parse as parse_traceparent
 H = TypeVar("H", RequestHead, ResponseHead)
 
 ENTRIES = 256
+ONCE = 4096  # hashes of heads that came once, some 200 KB
 LONGEST = 4096
 # As the SDKs' HTTP libraries and the usual servers write them; other spellings are read each time.
 _LENGTH = b"\r\nContent-Length: "
@@ -69,10 +72,11 @@ class Likely(Generic[H]):
 class RequestHeads:
     """Reads the heads of apps."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_once")
 
     def __init__(self) -> None:
         self._known: dict[bytes, RequestHead] = {}
+        self._once: set[int] = set()
 
     def parse(self, head: bytes) -> tuple[RequestHead, int | None, bytes | None] | Refusal:
         """The head, its Content-Length, its traceparent."""
@@ -92,7 +96,7 @@ class RequestHeads:
         if isinstance(read, Refusal):
             return read
         if rest is not None:
-            _keep(self._known, rest, read)
+            _keep(self._known, self._once, rest, read)
         return read, read.content_length, read.traceparent
 
     def forget(self) -> None:
@@ -103,10 +107,11 @@ class RequestHeads:
 class ResponseHeads:
     """Reads the heads of LLM services."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_once")
 
     def __init__(self) -> None:
         self._known: dict[bytes, ResponseHead] = {}
+        self._once: set[int] = set()
 
     def parse(self, head: bytes) -> tuple[ResponseHead, int | None] | str:
         """The head and its Content-Length."""
@@ -119,7 +124,7 @@ class ResponseHeads:
         if isinstance(read, str):
             return read
         if rest is not None:
-            _keep(self._known, rest, read)
+            _keep(self._known, self._once, rest, read)
         return read, read.content_length
 
     def forget(self) -> None:
@@ -156,9 +161,13 @@ def _cut_trace(head: bytes) -> tuple[bytes | None, bytes | None]:
     return b"%b%b%b" % (front, name, back[_TRACE_SIZE:]), value
 
 
-def _keep(known: dict[bytes, H], rest: bytes, read: H) -> None:
-    if len(rest) > LONGEST:
-        return
-    if len(known) >= ENTRIES:
-        known.clear()
-    known[rest] = read
+def _keep(known: dict[bytes, H], once: set[int], rest: bytes, read: H) -> None:
+    mark = hash(rest)
+    if mark not in once:
+        if len(once) >= ONCE:
+            once.clear()
+        once.add(mark)
+    elif len(rest) <= LONGEST:
+        if len(known) >= ENTRIES:
+            known.clear()
+        known[rest] = read

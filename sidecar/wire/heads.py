@@ -22,12 +22,12 @@ from sidecar.wire.target import read_target
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _VALUE = rb"[^\x00-\x08\x0a-\x1f\x7f]"
-_FIELD_LINES = b"((?:" + _TOKEN + b"++:" + _VALUE + rb"*+\r\n)*)\r\n"
-_REQUEST = re.compile(
-    rb"(?:\r\n)?(" + _TOKEN + rb"++) ([!-~]++) HTTP/1\.([01])\r\n" + _FIELD_LINES,
-)
-_RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + _VALUE + rb"*+))?\r\n" + _FIELD_LINES)
+_REQUEST_LINE = re.compile(b"(" + _TOKEN + rb"++) ([!-~]++) HTTP/1\.([01])")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + _VALUE + rb"*+))?")
+_FIELD_LINE = re.compile(b"(" + _TOKEN + b"++):(" + _VALUE + b"*+)")
 
+CRLF = b"\r\n"
+END = b"\r\n\r\n"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -63,6 +63,15 @@ class Field(NamedTuple):
     value: bytes
 
 
+_make = tuple.__new__  # Field's own constructor costs as much as all the rest of reading one
+
+# Field lines read so far. Heads of which no two are alike are so by a line or two: the others are found here, which
+# costs a tenth of reading them. When there are too many, all are forgotten.
+_KNOWN: dict[bytes, Field] = {}
+MOST_KNOWN = 1024
+LONGEST_KNOWN = 512
+
+
 class Refusal(NamedTuple):
     """Why a request is not taken; `why` completes the sentence "the request …"."""
 
@@ -75,9 +84,9 @@ class RequestHead:
     """A request line and its fields.
 
     `target` is as sent; `path` and `query` (with its `?`) are what it comes to, for every form of target.
-    `host` is in lower case, without port and brackets; empty where there is none. `at_once`: its body, if any, is
-    counted and needs no word from us to begin. `memo` is for what others derive from this head and want to find again
-    with the next one of the same bytes (see head_cache).
+    `host` is in lower case, without port and brackets; empty where there is none. `is_counted`: it tells of a body,
+    be it an empty one. `at_once`: its body, if any, is counted and needs no word from us to begin. `memo` is for what
+    others derive from this head and want to find again with the next one of the same bytes (see head_cache).
     """
 
     __slots__ = (
@@ -87,6 +96,7 @@ class RequestHead:
         "expect_continue",
         "fields",
         "host",
+        "is_counted",
         "keep_alive",
         "memo",
         "method",
@@ -122,6 +132,7 @@ class RequestHead:
         self.keep_alive = keep_alive
         self.host = host
         self.expect_continue = expect_continue
+        self.is_counted = chunked or content_length is not None
         self.at_once = not chunked and not expect_continue
         self.traceparent = _first(fields, b"traceparent")
         self.memo: dict[object, Any] = {}
@@ -193,12 +204,14 @@ def head_end(buffer: bytes | bytearray, start: int = 0) -> int:
 
 def parse_request_head(head: bytes) -> RequestHead | Refusal:
     """Reads a request's head; one empty line before it is ignored (RFC 9112 2.2)."""
-    match = _REQUEST.fullmatch(head)
-    if match is None:
+    lines = head.removeprefix(CRLF)[:-4].split(CRLF)
+    match = _REQUEST_LINE.fullmatch(lines[0])
+    read = _read_fields(lines)
+    if match is None or read is None or not head.endswith(END):
         return _refused(_why_malformed(head, is_request=True))
-    method, target, version, block = match.groups()
+    method, target, version = match.groups()
     minor = 1 if version == b"1" else 0
-    fields, steering = _split_fields(block)
+    fields, steering = read
     framing = _framing(steering, minor)
     if isinstance(framing, str):
         return _refused(framing)
@@ -225,18 +238,20 @@ def parse_request_head(head: bytes) -> RequestHead | Refusal:
         _keeps_alive(steering, minor),
         host,
         # a 1.0 peer cannot mean it (RFC 9110 10.1.1)
-        minor == 1 and any(value.lower() == b"100-continue" for value in steering.get(b"expect", ())),
+        minor == 1 and b"expect" in steering and b"100-continue" in map(bytes.lower, steering[b"expect"]),
     )
 
 
 def parse_response_head(head: bytes) -> ResponseHead | str:
     """Reads a response's head; a str says why it is malformed and completes "the response …"."""
-    match = _RESPONSE.fullmatch(head)
-    if match is None:
+    lines = head[:-4].split(CRLF)
+    match = _STATUS_LINE.fullmatch(lines[0])
+    read = _read_fields(lines)
+    if match is None or read is None or not head.endswith(END):
         return _why_malformed(head, is_request=False)
-    version, code, reason, block = match.groups()
+    version, code, reason = match.groups()
     minor = 1 if version == b"1" else 0
-    fields, steering = _split_fields(block)
+    fields, steering = read
     framing = _framing(steering, minor)
     if isinstance(framing, str):
         return framing
@@ -270,19 +285,33 @@ def _first(fields: tuple[Field, ...], lower: bytes) -> bytes | None:
     return None
 
 
-def _split_fields(block: bytes) -> tuple[tuple[Field, ...], dict[bytes, list[bytes]]]:
-    """The fields of a block that has been matched, and the values of those that steer framing and routing."""
-    fields = []
+def _read_fields(lines: list[bytes]) -> tuple[tuple[Field, ...], dict[bytes, list[bytes]]] | None:
+    """The fields behind a head's first line, and the values of those that steer framing and routing; None: one of the
+    lines is malformed."""
+    fields: list[Field] = []
     steering: dict[bytes, list[bytes]] = {}
-    make = tuple.__new__  # Field's own constructor costs a third of the whole parse
-    for line in block.split(b"\r\n")[:-1]:
-        name, _, value = line.partition(b":")
-        lower = name.lower()
-        value = value.strip(b" \t")
-        fields.append(make(Field, (lower, name, value)))
+    for line in lines[1:]:
+        field = _KNOWN.get(line) or _read_field(line)
+        if field is None:
+            return None
+        fields.append(field)
+        lower = field[0]
         if lower in _STEERING:
-            steering.setdefault(lower, []).append(value)
+            steering.setdefault(lower, []).append(field[2])
     return tuple(fields), steering
+
+
+def _read_field(line: bytes) -> Field | None:
+    match = _FIELD_LINE.fullmatch(line)
+    if match is None:
+        return None
+    name, value = match.groups()
+    field = _make(Field, (name.lower(), name, value.strip(b" \t")))
+    if len(line) <= LONGEST_KNOWN:
+        if len(_KNOWN) >= MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[line] = field
+    return field
 
 
 def _framing(steering: dict[bytes, list[bytes]], minor: int) -> tuple[int | None, bool] | str:
@@ -308,7 +337,9 @@ def _framing(steering: dict[bytes, list[bytes]], minor: int) -> tuple[int | None
 
 def _keeps_alive(steering: dict[bytes, list[bytes]], minor: int) -> bool:
     """Whether the connection may serve another exchange (RFC 9112 9.3)."""
-    options = [option for value in steering.get(b"connection", ()) for option in _options(value)]
+    if b"connection" not in steering:
+        return minor == 1
+    options = [option for value in steering[b"connection"] for option in _options(value)]
     return b"close" not in options and (minor == 1 or b"keep-alive" in options)
 
 
@@ -331,7 +362,7 @@ def _why_malformed(head: bytes, *, is_request: bool) -> str:
     if is_request:
         head = head.removeprefix(b"\r\n")
     first, *lines = head[:-4].split(b"\r\n")
-    if not (_REQUEST if is_request else _RESPONSE).fullmatch(first + b"\r\n\r\n"):
+    if not (_REQUEST_LINE if is_request else _STATUS_LINE).fullmatch(first):
         return _why_bad_request_line(first) if is_request else "has a status line that is not HTTP/1.x"
     return next(filter(None, map(_why_bad_field, lines)), "has a malformed head")
 

@@ -11,6 +11,7 @@ Source:  RFC 9112 3.2, RFC 9110 7.2; characters by RFC 3986, and in a query also
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _PATH_CHARS = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/]*"
 _PATH = rb"(/" + _PATH_CHARS + rb"(?:%[0-9A-Fa-f]{2}" + _PATH_CHARS + rb")*)"
@@ -21,6 +22,7 @@ _HOST = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._~-]*))(?::[0-9]{0,5})
 _DOT_SEGMENT = re.compile(rb"(?i)(?:/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|;|%3b|$)")
 
 
+@lru_cache(maxsize=64)  # apps ask for few targets, again and again
 def read_target(method: bytes, target: bytes, host_field: bytes) -> tuple[bytes, bytes, str] | str:
     """Path, query and host that a target comes to, or what is wrong with it."""
     host = _host_name(host_field)

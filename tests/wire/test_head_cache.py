@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.wire.head_cache import ENTRIES, RequestHeads, ResponseHeads, likely
+from sidecar.wire.head_cache import ENTRIES, ONCE, RequestHeads, ResponseHeads, likely
 from sidecar.wire.heads import (
     Refusal,
     RequestHead,
@@ -57,7 +57,7 @@ def facts(read: object) -> object:
 @given(heads=st.lists(st.lists(st.sampled_from(PIECES), max_size=7).map(b"".join), max_size=12))
 def test_a_request_head_is_read_as_if_there_were_no_cache(heads: list[bytes]) -> None:
     cache = RequestHeads()
-    for head in heads * 2:
+    for head in heads * 3:
         assert facts(cache.parse(head)) == facts(parse_request_head(head))
 
 
@@ -69,7 +69,7 @@ def test_a_request_head_is_read_as_if_there_were_no_cache(heads: list[bytes]) ->
 )
 def test_a_response_head_is_read_as_if_there_were_no_cache(lengths: list[bytes], kind: bytes) -> None:
     cache = ResponseHeads()
-    for length in lengths:
+    for length in lengths * 3:
         head = b"HTTP/1.1 200 OK\r\n%b: %b\r\ncontent-type: text/plain\r\n\r\n" % (kind, length)
         assert facts(cache.parse(head)) == facts(parse_response_head(head))
 
@@ -77,6 +77,7 @@ def test_a_response_head_is_read_as_if_there_were_no_cache(lengths: list[bytes],
 def test_heads_that_differ_in_length_and_trace_are_one_head() -> None:
     cache = RequestHeads()
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\ntraceparent: %b\r\n\r\n"
+    assert not isinstance(cache.parse(head % (333, TRACE)), Refusal)
     first = cache.parse(head % (1, TRACE))
     second = cache.parse(head % (22, TRACE.replace(b"b7", b"c8")))
     assert not isinstance(first, Refusal)
@@ -85,14 +86,30 @@ def test_heads_that_differ_in_length_and_trace_are_one_head() -> None:
     assert (first[1:], second[1:]) == ((1, TRACE), (22, TRACE.replace(b"b7", b"c8")))
 
 
-@pytest.mark.parametrize("size", [ENTRIES - 1, ENTRIES, 3 * ENTRIES])
+@pytest.mark.parametrize("size", [ENTRIES - 1, ENTRIES, 3 * ENTRIES, ONCE + 1])
 def test_however_many_heads_come_the_memory_is_bounded(size: int) -> None:
     cache = RequestHeads()
     for number in range(size):
-        assert not isinstance(cache.parse(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number), Refusal)
-    assert len(cache._known) <= ENTRIES
+        for _ in range(2):
+            assert not isinstance(cache.parse(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number), Refusal)
+    assert 0 < len(cache._known) <= ENTRIES
+    assert len(cache._once) <= ONCE
     cache.forget()
     assert not cache._known
+
+
+def test_heads_that_never_come_again_put_nobody_out() -> None:
+    cache = RequestHeads()
+    head = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
+    for _ in range(2):
+        first = cache.parse(head % b"often")
+    assert not isinstance(first, Refusal)
+    for number in range(2 * ENTRIES):
+        cache.parse(head % b"%d" % number)
+    again = cache.parse(head % b"often")
+    assert not isinstance(again, Refusal)
+    assert again[0] is first[0]
+    assert len(cache._known) == 1
 
 
 @given(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import httptools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.wire import heads
 from sidecar.wire.heads import (
     Field,
     Refusal,
@@ -330,3 +333,67 @@ def test_hop_by_hop_fields_stay_on_their_hop() -> None:
 def test_a_value_that_would_end_its_line_is_told(value: bytes, may: bool) -> None:
     """For whoever makes a field of a file's or a variable's content."""
     assert is_field_value(value) is may
+
+
+# The grammar of whole heads in one pattern each: the second opinion on how they are read line by line.
+TOKEN, VALUE = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]", rb"[^\x00-\x08\x0a-\x1f\x7f]"
+LINES = b"((?:" + TOKEN + b"+:" + VALUE + rb"*\r\n)*)\r\n"
+WHOLE_REQUEST = re.compile(rb"(?:\r\n)?(" + TOKEN + rb"+) ([!-~]+) HTTP/1\.([01])\r\n" + LINES)
+WHOLE_RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + VALUE + rb"*))?\r\n" + LINES)
+BITS = st.sampled_from(
+    [
+        b"\r\n",
+        b"\r",
+        b"\n",
+        b":",
+        b" ",
+        b"\t",
+        b"\0",
+        b"\xe9",
+        b"\x7f",
+        b"a",
+        b"X-A",
+        b"X-A: b\r\n",
+        b"X-A:b \r\n",
+        b"(",
+    ]
+)
+
+
+@given(
+    start=st.sampled_from(
+        [
+            b"GET /v1 HTTP/1.1\r\nHost: a\r\n",
+            b"\r\nGET / HTTP/1.0\r\n",
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.0 204\r\n",
+            b"",
+        ]
+    ),
+    bits=st.lists(BITS, max_size=8).map(b"".join),
+    end=st.sampled_from([b"\r\n", b"\r\n\r\n", b""]),
+)
+def test_a_head_is_read_line_by_line_as_by_one_pattern(start: bytes, bits: bytes, end: bytes) -> None:
+    """The same heads are malformed, and the others have the same fields; lines that were seen before change nothing."""
+    head = start + bits + end
+    for _ in range(2):
+        for read, pattern in (
+            (parse_request_head(head), WHOLE_REQUEST),
+            (parse_response_head(head), WHOLE_RESPONSE),
+        ):
+            match = pattern.fullmatch(head)
+            if match is None:
+                assert isinstance(read, Refusal | str)
+            else:
+                assert isinstance(read, RequestHead | ResponseHead), read
+                pairs = [line.split(b":", 1) for line in match[4].split(b"\r\n")[:-1]]
+                assert [(name, value) for _, name, value in read.fields] == [
+                    (name, value.strip(b" \t")) for name, value in pairs
+                ]
+
+
+def test_the_lines_that_are_remembered_are_bounded() -> None:
+    for number in range(2 * heads.MOST_KNOWN):
+        accepted(request(HOST, b"X-Request-Id: %d" % number, b"X-Long: %b" % (b"x" * heads.LONGEST_KNOWN)))
+    assert 0 < len(heads._KNOWN) <= heads.MOST_KNOWN
+    assert max(map(len, heads._KNOWN)) <= heads.LONGEST_KNOWN
