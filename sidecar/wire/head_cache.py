@@ -10,7 +10,7 @@ Limits:  ENTRIES heads of at most LONGEST bytes; when there are more, all are fo
 Exact:   what is cut out stands behind the first `CRLF Content-Length: ` and is digits only. A head with that name
          and anything else behind it is never looked up, so head and rest determine each other; and the grammar takes
          any digits where it took some. The same goes for traceparent.
-Why:     an SDK sends the same head again and again but for these two; reading one costs 9 µs, finding it here 1.
+Why:     an SDK sends the same head again and again but for these two; reading one costs 4 µs, finding it here 1.
 """
 
 from __future__ import annotations

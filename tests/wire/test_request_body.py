@@ -14,6 +14,9 @@ INVALID = Peek(None, False, None, False)
 LONG = b'"pad": "' + b"x" * 20_000 + b'", '  # beyond what is parsed at once
 
 
+TEXT = "x" * 40_000  # more than half of any body here
+
+
 def judged(body: bytes) -> tuple[str | None, bool, bool]:
     """What json.loads makes of it: model, stream, valid."""
     try:
@@ -155,3 +158,76 @@ def test_json_loads_agrees_on_damaged_objects(
     body = b"{" + (LONG if long else b"") + pairs.encode() + b"}"
     at = place % len(body)
     agrees_with_json(body[:at] + noise + body[at + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("body", "model"),
+    [
+        (b'{"model":"a","image":"%b"}', "a"),
+        (b'{"image":"%b","model":"a"}', "a"),
+        (b'{"image":"%b","model":"a","model":"b"}', "b"),
+        (b'{"a\\"":"%b","model":"a"}', "a"),
+        (b'{"a\\\\":"%b","model":"a"}', "a"),
+        (b'{"%b":1,"model":"a"}', "a"),
+        (b'{"model":"a","messages":[{"model":"b","text":"%b"}]}', "a"),
+        (b'{"model":"%b","stream":true}', TEXT),
+        (b'{"model":"a","model":"%b"}', TEXT),
+        (b'{"model":"%b","model":"a"}', "a"),
+        (b'{"model":"a","x":"%b\xe5\x90\x8d"}', "a"),
+        (b'{"model":"a","x":"%b\\n"}', "a"),
+        (b'{"model":"a","x":"%b\n"}', None),
+        (b'{"model":"a","x":"\x00%b"}', None),
+        (b'{"model":"a","x":"%b\xff"}', None),
+        (b'{"model":"a","x":"%b\\x"}', None),
+        (b'{"model":"a","x":"%b', None),
+        (b'{"model":"a",%b"x":1}', None),
+        (b'{\\"model":"a","x":"%b"}', None),
+        (b'{\\"x":"%b","model":"a"}', None),
+        (b'{"x":"\\u12","y":"%b","model":"a"}', None),
+        (b"%b", None),
+    ],
+)
+def test_a_text_that_is_most_of_the_body_hides_nothing(body: bytes, model: str | None) -> None:
+    """It is left out of what is parsed, where it cannot matter."""
+    whole = body % TEXT.encode()
+    assert peek(whole).model == model
+    agrees_with_json(whole)
+
+
+PARTS = st.sampled_from(
+    [
+        b'"',
+        b"\\",
+        b"\\\\",
+        b'\\"',
+        b",",
+        b":",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b'"model":"m",',
+        b'"x":"y",',
+        b'"x":"',
+        b"\n",
+        b"\xff",
+        b" ",
+    ]
+)
+
+
+@given(st.lists(PARTS, max_size=8).map(b"".join), st.lists(PARTS, max_size=8).map(b"".join))
+def test_json_loads_agrees_on_what_stands_around_a_long_text(before: bytes, behind: bytes) -> None:
+    for opening, closing in ((b"{", b"}"), (b'{"x":"', b'"}'), (b'{"model":"', b'","stream":true}')):
+        agrees_with_json(opening + before + TEXT.encode() + behind + closing)
+
+
+@given(MEMBERS, MEMBERS, st.booleans(), NAMES)
+def test_json_loads_agrees_on_a_long_text_anywhere(
+    before: list[tuple[str, object]], behind: list[tuple[str, object]], nested: bool, name: str
+) -> None:
+    text: object = [{"model": TEXT}] if nested else TEXT
+    pairs = ",".join(
+        f"{json.dumps(key)}:{json.dumps(value)}" for key, value in [*before, (name, text), *behind]
+    )
+    agrees_with_json(f"{{{pairs}}}".encode())
