@@ -194,6 +194,22 @@ def test_a_text_that_is_most_of_the_body_hides_nothing(body: bytes, model: str |
     agrees_with_json(whole)
 
 
+@pytest.mark.parametrize("between", [b"1," * 20_000 + b"1", b" " * 40_000, b"x" * 40_000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"a","x":[%b],"y":"z"}',
+        b'{"a\\"":[%b],"model":"a"}',
+        b'{"x":"y"%b,"model":"a"}',
+        b'{"x"%b:"y","model":"a"}',
+        b'{"model":"a"%b}',
+        b'{"model":%b"a"}',
+    ],
+)
+def test_what_stands_between_two_texts_is_never_left_out(body: bytes, between: bytes) -> None:
+    agrees_with_json(body % between)
+
+
 PARTS = st.sampled_from(
     [
         b'"',
