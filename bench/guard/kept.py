@@ -53,8 +53,9 @@ def kept(part: str, file: Path = FILE) -> Table | None:
 
 
 def keep(part: str, table: Table, file: Path = FILE) -> None:
+    """Scenes that were not played now, as the start in the other form, stay as they are."""
     whole = json.loads(file.read_text()) if file.exists() else {}
-    whole[part] = table
+    whole[part] = whole.get(part, {}) | table
     file.write_text(json.dumps(dict(sorted(whole.items())), indent=1) + "\n")
 
 

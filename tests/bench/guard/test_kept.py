@@ -50,3 +50,11 @@ def test_figures_of_one_python_leave_those_of_another_alone(tmp_path: Path) -> N
     assert kept("3.12", file) == BEFORE
     assert kept("3.11", file) == json(bytecodes=1.0)
     assert kept("3.13", file) is None
+
+
+def test_a_scene_that_was_not_played_is_kept_as_it_was(tmp_path: Path) -> None:
+    """A start is counted in the form that is installed; the figure of the other one stays."""
+    file = tmp_path / "guard.json"
+    keep("3.11", json(), file)
+    keep("3.11", {"start": {"modules": 300.0}}, file)
+    assert kept("3.11", file) == json() | {"start": {"modules": 300.0}}

@@ -58,5 +58,5 @@ def test_a_start_loads_no_more_modules_than_was_kept(started: start.Start) -> No
     before = kept(PYTHON)
     if before is None:
         pytest.skip(f"no figures are kept for Python {PYTHON}: python -m bench.guard --keep")
-    if dearer := compare(before, {start.SCENE: {"modules": len(started.modules)}}):
+    if dearer := compare(before, start.figures(started)):
         pytest.fail(complaint(dearer), pytrace=False)
