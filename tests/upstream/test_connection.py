@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import monotonic
 
+from sidecar.upstream.connection import UpstreamConnection
 from sidecar.upstream.pool import EndpointPool
 from tests.daemon.loop import run
 
@@ -26,37 +29,37 @@ def test_a_new_connection_sends_at_once() -> None:
     run(test())
 
 
+@asynccontextmanager
+async def asking() -> AsyncIterator[tuple[EndpointPool, UpstreamConnection, User]]:
+    """A connection used before, whose next request waits for the end of the loop's turn."""
+    async with peer() as server:
+        pool = EndpointPool(asyncio.get_running_loop(), server.address)
+        connection = await connected(pool)
+        connection.release(monotonic())
+        assert pool.acquire(monotonic()) is connection
+        user = connection.user = User()
+        connection.send(b"request")
+        yield pool, connection, user
+        await server.until(0, ended=True)
+        assert pool.acquire(monotonic()) is None
+
+
 def test_bytes_from_before_the_request_was_sent_do_not_answer_it() -> None:
     """They came while the connection was idle, and were read in the turn in which it was taken."""
 
     async def test() -> None:
-        async with peer() as server:
-            pool = EndpointPool(asyncio.get_running_loop(), server.address)
-            connection = await connected(pool)
-            connection.release(monotonic())
-            assert pool.acquire(monotonic()) is connection
-            user = connection.user = User()
-            connection.send(b"request")
+        async with asking() as (_, connection, user):
             connection.data_received(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
             assert user.data == b""
             assert [str(loss) for loss in user.losses] == ["the endpoint spoke before it was asked"]
-            await server.until(0, ended=True)
-            assert pool.acquire(monotonic()) is None
 
     run(test())
 
 
 def test_a_connection_is_not_used_again_while_it_has_something_to_send() -> None:
     async def test() -> None:
-        async with peer() as server:
-            pool = EndpointPool(asyncio.get_running_loop(), server.address)
-            connection = await connected(pool)
-            connection.release(monotonic())
-            assert pool.acquire(monotonic()) is connection
-            connection.user = User()
-            connection.send(b"request")
+        async with asking() as (pool, connection, _):
             connection.release(monotonic())
             assert pool.acquire(monotonic()) is None
-            await server.until(0, ended=True)
 
     run(test())
