@@ -17,9 +17,9 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 NAME = "sidecar__mypyc"  # of the one library that all compiled modules are in
-# Every pod keeps the library in memory: with -O2 they take a third off what -O3 makes of it, and nothing off its speed.
 FLAGS = [
     "-Wno-error",  # of a compiler that is newer than mypyc
+    # Every pod keeps the library in memory: with -O2 these take a third off what -O3 makes of it, and no speed.
     "-fvisibility=hidden",
     "-fno-asynchronous-unwind-tables",
     "-fno-align-functions",

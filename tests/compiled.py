@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
+build: Any = importlib.import_module("hatch_build")  # by name: what it builds with has no types
 
 
 def sources() -> list[Path]:
@@ -15,9 +17,8 @@ def sources() -> list[Path]:
     return [ROOT / name for name in project["tool"]["hatch"]["build"]["hooks"]["custom"]["compiled"]]
 
 
-def libraries(root: Path = ROOT) -> Iterator[Path]:
-    yield from root.glob("sidecar__mypyc*.so")
-    yield from (root / "sidecar").rglob("*.so")
+def libraries() -> list[Path]:
+    return list(build.in_place(ROOT))
 
 
 def remove_stale() -> bool:
@@ -25,6 +26,6 @@ def remove_stale() -> bool:
     built = min((path.stat().st_mtime for path in libraries()), default=None)
     if built is None or all(path.stat().st_mtime <= built for path in sources()):
         return False
-    for path in list(libraries()):
+    for path in libraries():
         path.unlink()
     return True

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.compiled import ROOT
-
-build: Any = importlib.import_module("hatch_build")  # by name: what it builds with has no types
+from tests.compiled import ROOT, build
 
 
 def test_a_compiler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

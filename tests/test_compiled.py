@@ -29,7 +29,7 @@ def test_no_coroutine_is_compiled() -> None:
 
 def test_all_of_the_list_is_compiled_or_nothing() -> None:
     """Half of it would be two daemons in one: compiled modules know each other's objects by their layout."""
-    if not list(libraries()):
+    if not libraries():
         pytest.skip("the data path is not compiled here")
     for source in sources():
         name = ".".join(source.relative_to(ROOT).with_suffix("").parts)

@@ -18,10 +18,8 @@ import yaml
 
 from bench.guard.kept import Table
 
-PLAIN, COMPILED = (
-    "start, bare",
-    "start, bare, compiled",
-)  # it has no use for modules that only types come from
+# Two figures, for compiled code does not import what only its types come from.
+PLAIN, COMPILED = "start, bare", "start, bare, compiled"
 CONFIG = {
     "listen": ["127.0.0.1:0"],
     "admin": {"enabled": False},

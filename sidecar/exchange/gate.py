@@ -25,10 +25,11 @@ from sidecar.wire.framing import UntilClose, Walker, may_have_body, response_wal
 from sidecar.wire.head_cache import Likely, ResponseHeads
 from sidecar.wire.head_cache import likely as likely_of
 from sidecar.wire.heads import ResponseHead, head_end
+from sidecar.wire.memo import remember
 
 MAX_INTERIM = 16  # 1xx responses before the real one; nobody sends more than one or two
 HOLD_ERROR = 256 * 1024
-MOST_KNOWN = 256  # of what is derived from one head
+MOST_KNOWN = 256  # of what is derived from one head: an app may invent methods, and each has terms of its own
 DEFAULT_LIMITS = AnswerLimits()
 
 
@@ -255,11 +256,10 @@ class Gate:
         terms = self._terms
         known: tuple[Hold, bool] | None = head.memo.get(terms)
         if known is None:
-            if len(head.memo) >= MOST_KNOWN:  # an app may invent methods, and each has terms of its own
-                head.memo.clear()
             hold = self._hold_for(head)
             plain = hold is not STREAM and hold is not ERROR and not head.chunked
-            known = head.memo[terms] = hold, plain and may_have_body(head.status, terms.method)
+            known = hold, plain and may_have_body(head.status, terms.method)
+            remember(head.memo, terms, known, MOST_KNOWN)
         return known
 
     def _hold_for(self, head: ResponseHead) -> Hold:

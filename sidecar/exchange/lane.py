@@ -16,6 +16,7 @@ from sidecar.route.ask import Ask
 from sidecar.route.candidates import Candidates
 from sidecar.route.match import upstream_target
 from sidecar.wire.dialect import shape_of
+from sidecar.wire.memo import remember
 from sidecar.wire.rewrite import upstream_front, wants_length
 from sidecar.wire.stainless import patience
 
@@ -63,7 +64,7 @@ class Leg:
         service = self.service
         fields = service.fields(head, credential)
         front = upstream_front(head.method, self._target, service.authority, fields)
-        _memorize(head, (self, key), (credential, front))
+        remember(head.memo, (self, key), (credential, front), LANES)
         return front
 
 
@@ -120,7 +121,7 @@ def lane_of(runtime: Runtime, head: RequestHead, model: str | None, *, stream: b
     if route is None:
         return None
     lane = _lane(runtime, route.name, head, model, stream=stream)
-    _memorize(head, key, lane)
+    remember(head.memo, key, lane, LANES)
     return lane
 
 
@@ -130,13 +131,6 @@ def _lane(runtime: Runtime, route: str, head: RequestHead, model: str | None, *,
     key = route, head.method, head.path, head.query, head.is_counted, wait, model, stream
     lane = lanes.get(key)
     if lane is None:
-        if len(lanes) >= LANES:
-            lanes.clear()
-        lane = lanes[key] = Lane(runtime, runtime.routes[route], head, model, wait, stream=stream)
+        lane = Lane(runtime, runtime.routes[route], head, model, wait, stream=stream)
+        remember(lanes, key, lane, LANES)
     return lane
-
-
-def _memorize(head: RequestHead, key: object, value: object) -> None:
-    if len(head.memo) >= LANES:
-        head.memo.clear()
-    head.memo[key] = value

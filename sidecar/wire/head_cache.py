@@ -25,6 +25,7 @@ from sidecar.wire.heads import (
     parse_request_head,
     parse_response_head,
 )
+from sidecar.wire.memo import remember
 from sidecar.wire.traceparent import parse as parse_traceparent
 
 H = TypeVar("H", RequestHead, ResponseHead)
@@ -168,6 +169,4 @@ def _keep(known: dict[bytes, H], once: set[int], rest: bytes, read: H) -> None:
             once.clear()
         once.add(mark)
     elif len(rest) <= LONGEST:
-        if len(known) >= ENTRIES:
-            known.clear()
-        known[rest] = read
+        remember(known, rest, read, ENTRIES)

@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from sidecar.wire.memo import remember
 from sidecar.wire.target import read_target
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
@@ -192,7 +193,7 @@ def head_end(buffer: bytes | bytearray, start: int = 0) -> int:
     A bare LF ends the wait too, at the index after it, for parse_* to refuse: RFC 9112 2.2 lets a recipient
     take it for a line end, and those who do and those who do not see different requests.
     """
-    end = buffer.find(b"\r\n\r\n", start)
+    end = buffer.find(END, start)
     if end >= 0:
         return end + 4
     begin = max(start - 1, 0)  # the CR of a CRLF that `start` splits
@@ -308,9 +309,7 @@ def _read_field(line: bytes) -> Field | None:
     name, value = match.groups()
     field = _make(Field, (name.lower(), name, value.strip(b" \t")))
     if len(line) <= LONGEST_KNOWN:
-        if len(_KNOWN) >= MOST_KNOWN:
-            _KNOWN.clear()
-        _KNOWN[line] = field
+        remember(_KNOWN, line, field, MOST_KNOWN)
     return field
 
 
@@ -357,11 +356,11 @@ def _why_malformed(head: bytes, *, is_request: bool) -> str:
         return "has a bare CR or LF in its head"
     if _CONTROL.search(head):
         return "has a control character in its head"
-    if not head.endswith(b"\r\n\r\n"):
+    if not head.endswith(END):
         return "has a head without its end"
     if is_request:
-        head = head.removeprefix(b"\r\n")
-    first, *lines = head[:-4].split(b"\r\n")
+        head = head.removeprefix(CRLF)
+    first, *lines = head[:-4].split(CRLF)
     if not (_REQUEST_LINE if is_request else _STATUS_LINE).fullmatch(first):
         return _why_bad_request_line(first) if is_request else "has a status line that is not HTTP/1.x"
     return next(filter(None, map(_why_bad_field, lines)), "has a malformed head")

@@ -33,9 +33,8 @@ _PROMPT = re.compile(rb'"(?:system|messages|prompt|input)"[ \t\n\r]*:')
 _CLOSE = re.compile(r"[ \t\n\r]*\}[ \t\n\r]*")
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _SMALL = 16 * 1024
-_BLOCK = (
-    128 * 1024
-)  # of bytes that are looked through for each control character, and are in the cache by then
+# Looked through for one control character after the other, and in the cache from the second on.
+_BLOCK = 128 * 1024
 _MAX_MEMBERS = 10_000
 _BOM = b"\xef\xbb\xbf"
 _decode = json.JSONDecoder().raw_decode

@@ -16,7 +16,7 @@ EVERY_CUT = 1350  # as `plays.places` counts them
     ids=["connections", "every cut", "rooms"],
 )
 def test_both_forms_do_the_same(plays: tuple[str, ...], seeds: int) -> None:
-    if not list(libraries()):
+    if not libraries():
         pytest.skip("the data path is not compiled here")
     assert compare(0, seeds, plays) == seeds * len(plays)
 
