@@ -32,11 +32,11 @@ def test_requests_of_a_session_stay_on_one_endpoint() -> None:
         async with Llm(GOOD) as a, Llm(GOOD) as b, Llm(GOOD) as c:
             how = {"load_balancing": "consistent_hash", "hash_on": {"header": "X-Session"}}
             async with sidecar(config(service("s", a, **of(a, b, c), **how))) as daemon:
-                for session in range(12):
+                for session in range(36):  # of 12, one run in 40 left an endpoint without any
                     for _ in range(3):
                         await ask(daemon, chat(stream=False, x_session=str(session)))
             seen = [{received.get("x-session")[0] for received in llm.received} for llm in (a, b, c)]
-            assert sum(len(sessions) for sessions in seen) == 12, "a session was split"
+            assert sum(len(sessions) for sessions in seen) == 36, "a session was split"
             assert all(seen)
 
     run(test())
