@@ -5,5 +5,5 @@ from __future__ import annotations
 
 def slots_of(thing: object) -> tuple[str, ...]:
     kind = type(thing)
-    names: tuple[str, ...] = getattr(kind, "__mypyc_attrs__", None) or kind.__slots__  # type: ignore[attr-defined]
-    return names
+    compiled: tuple[str, ...] = getattr(kind, "__mypyc_attrs__", ())
+    return compiled or tuple(name for base in kind.__mro__ for name in getattr(base, "__slots__", ()))

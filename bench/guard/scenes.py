@@ -143,6 +143,8 @@ class Chunk(Stream):
     def begin(self) -> None:
         super().begin()
         super().hold()
+        self.first.data_received(WORD)  # the first one tells what the others will look like
+        self.bench.end_turn()
 
     def hold(self) -> None: ...
 

@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Callable
 from enum import Enum
 from time import monotonic
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.downstream.admission import Refused
 from sidecar.downstream.peer import peer_uid
@@ -31,10 +31,12 @@ from sidecar.wire.heads import Refusal, RequestHead, head_end
 if TYPE_CHECKING:
     from sidecar.downstream.listener import Listener
 
-AHEAD = 64 * 1024  # of further requests while one runs; then reading pauses
-DISCARD = 1024 * 1024  # read and thrown away after a refusal, so that the answer is not lost to a reset
-SMALL_PIECE = 4096
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+AHEAD: Final = 64 * 1024  # of further requests while one runs; then reading pauses
+DISCARD: Final = (
+    1024 * 1024
+)  # read and thrown away after a refusal, so that the answer is not lost to a reset
+SMALL_PIECE: Final = 4096
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class State(Enum):
@@ -46,7 +48,11 @@ class State(Enum):
 
 
 # Looked up by name all the time: of an Enum's class each look costs ten times as much.
-IDLE, HEAD, BODY, BUSY, LEAVING = State
+IDLE: Final = State.IDLE
+HEAD: Final = State.HEAD
+BODY: Final = State.BODY
+BUSY: Final = State.BUSY
+LEAVING: Final = State.LEAVING
 
 
 class AppConnection:
@@ -247,8 +253,10 @@ class AppConnection:
     def _read_head(self, *, first: bool) -> None:
         listener, buffer = self._listener, self._buffer
         limits = listener.limits
-        if (likely := self._likely) is not None and (found := likely.match(buffer, limits.max_header)):
-            end, length = found
+        end, likely = -1, self._likely
+        if likely is not None:
+            end, length = likely.match(buffer, limits.max_header)
+        if likely is not None and end >= 0:
             head, self._trace = likely.head, None
             self._head = head
         else:

@@ -27,10 +27,12 @@ from sidecar.wire.head_cache import likely as likely_of
 from sidecar.wire.heads import ResponseHead, head_end
 from sidecar.wire.memo import remember
 
-MAX_INTERIM = 16  # 1xx responses before the real one; nobody sends more than one or two
-HOLD_ERROR = 256 * 1024
-MOST_KNOWN = 256  # of what is derived from one head: an app may invent methods, and each has terms of its own
-DEFAULT_LIMITS = AnswerLimits()
+MAX_INTERIM: Final = 16  # 1xx responses before the real one; nobody sends more than one or two
+HOLD_ERROR: Final = 256 * 1024
+MOST_KNOWN: Final = (
+    256  # of what is derived from one head: an app may invent methods, and each has terms of its own
+)
+DEFAULT_LIMITS: Final = AnswerLimits()
 
 
 class Verdict(Enum):
@@ -51,7 +53,11 @@ class Hold(Enum):
 
 
 # Looked up by name for every response: of an Enum's class each look costs ten times as much.
-NOTHING, FIRST_BYTE, WHOLE, STREAM, ERROR = Hold
+NOTHING: Final = Hold.NOTHING
+FIRST_BYTE: Final = Hold.FIRST_BYTE
+WHOLE: Final = Hold.WHOLE
+STREAM: Final = Hold.STREAM
+ERROR: Final = Hold.ERROR
 
 
 class Terms:
@@ -198,13 +204,12 @@ class Gate:
     def _read_head(self, data: bytes) -> bytes | Failure | None:
         """What follows the head; None: it is not all there."""
         terms = self._terms
-        if (
-            (likely := terms.likely) is not None
-            and not self._raw
-            and (found := likely.match(data, terms.limits.max_header))
-        ):
-            end, self.length = found
-            self.head = head = likely.head
+        end, likely = -1, terms.likely
+        if likely is not None and not self._raw:
+            end, length = likely.match(data, terms.limits.max_header)
+        if likely is not None and end >= 0:
+            self.head, self.length = likely.head, length
+            head = likely.head
             raw = data[end:]
         else:
             read = self._search_head(self._raw + data if self._raw else data)
@@ -348,7 +353,7 @@ class Gate:
 
     def _error_inside(self, body: bytes) -> Failure | None:
         """An error object where a 200 should bear an answer, as some gateways send it."""
-        if b'"error"' not in body[:4096]:
+        if body.find(b'"error"', 0, 4096) < 0:
             return None
         assert self.head is not None
         if self._terms.shape is Shape.OTHER or self.head.status != 200:

@@ -23,7 +23,7 @@ from sidecar.wire.framing import LAST_CHUNK, Walker, chunk
 from sidecar.wire.heads import ResponseHead
 from sidecar.wire.sse import event_ends
 
-KEEP_EVENT = 256 * 1024
+KEEP_EVENT: Final = 256 * 1024
 
 
 class End(Enum):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 
 class Shape(StrEnum):
@@ -24,7 +24,7 @@ class Shape(StrEnum):
     OTHER = "other"
 
 
-_BY_END = (
+_BY_END: Final = (
     ("/chat/completions", Shape.CHAT),
     ("/completions", Shape.COMPLETIONS),
     ("/responses", Shape.RESPONSES),
@@ -32,7 +32,7 @@ _BY_END = (
     ("/embeddings", Shape.EMBEDDINGS),
 )
 
-_ANTHROPIC_TYPES = {
+_ANTHROPIC_TYPES: Final = {
     "bad_request": "invalid_request_error",
     "header_too_large": "invalid_request_error",
     "body_too_large": "request_too_large",

@@ -10,29 +10,30 @@ Source:  RFC 9112 6 and 7. Trailers are checked and dropped, so they never read 
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from typing import Final
 
-from sidecar.wire.heads import ResponseHead
+from sidecar.wire.digits import hexadecimal
+from sidecar.wire.heads import CRLF, ResponseHead
 
-LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_TEXT = rb'[^"\\\x00-\x08\x0a-\x1f\x7f]*+'
-_QUOTED = b'"' + _TEXT + rb"(?:\\[^\x00-\x08\x0a-\x1f\x7f]" + _TEXT + b')*"'
-_EXTENSION = rb"[ \t]*+;[ \t]*+" + _TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + _TOKEN + b"|" + _QUOTED + rb"))?"
-_PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")*")
-_TRAILER_LINE = re.compile(_TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+")
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_TEXT: Final = rb'[^"\\\x00-\x08\x0a-\x1f\x7f]*+'
+_QUOTED: Final = b'"' + _TEXT + rb"(?:\\[^\x00-\x08\x0a-\x1f\x7f]" + _TEXT + b')*"'
+_EXTENSION: Final = (
+    rb"[ \t]*+;[ \t]*+" + _TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + _TOKEN + b"|" + _QUOTED + rb"))?"
+)
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")*")
+_TRAILER_LINE: Final = re.compile(_TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+")
 
-_SIZE, _DATA, _DATA_END, _TRAILER = range(4)
+_SIZE: Final = 0
+_DATA: Final = 1
+_DATA_END: Final = 2
+_TRAILER: Final = 3
 
-# Size lines read so far, and what they mean: those of one stream are much alike, and a look costs a third of reading.
-_SIZES: dict[bytes, int] = {}
-_MOST_SIZES = 4096
 
-
-class Walker(Protocol):
-    """What every kind of body answers.
+class Walker:
+    """What every kind of body answers. No Protocol: an attribute of a class that is known is read without a look-up.
 
     done            the body has ended, as its framing says
     left_over       what followed the end; not empty: the peer sent more than one message
@@ -40,29 +41,31 @@ class Walker(Protocol):
     between_chunks  a whole chunk could be put in here; True for bodies that know no chunks
     """
 
-    done: bool
-    left_over: bytes
-    broken: str | None
-    between_chunks: bool
+    __slots__ = ("between_chunks", "broken", "done", "left_over")
 
-    def feed(self, data: bytes) -> bytes:
-        """The payload in this data."""
-
-    def eof(self) -> str | None:
-        """The peer closed: None if that is a proper end, else why it is not."""
-
-
-class Counted:
-    """A body of a known length."""
-
-    __slots__ = ("_left", "between_chunks", "broken", "done", "left_over")
-
-    def __init__(self, length: int) -> None:
-        self._left = length
-        self.done = length == 0
+    def __init__(self, *, done: bool = False) -> None:
+        self.done = done
         self.left_over = b""
         self.broken: str | None = None
         self.between_chunks = True
+
+    def feed(self, data: bytes) -> bytes:
+        """The payload in this data."""
+        raise NotImplementedError
+
+    def eof(self) -> str | None:
+        """The peer closed: None if that is a proper end, else why it is not."""
+        raise NotImplementedError
+
+
+class Counted(Walker):
+    """A body of a known length."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, length: int) -> None:
+        super().__init__(done=length == 0)
+        self._left = length
 
     def feed(self, data: bytes) -> bytes:
         left = self._left - len(data)
@@ -82,16 +85,10 @@ class Counted:
         return None if self.done else f"closed {self._left} bytes before the end of its body"
 
 
-class UntilClose:
+class UntilClose(Walker):
     """A response body that ends with its connection. Nothing tells a cut from an end."""
 
-    __slots__ = ("between_chunks", "broken", "done", "left_over")
-
-    def __init__(self) -> None:
-        self.done = False
-        self.left_over = b""
-        self.broken: str | None = None
-        self.between_chunks = True
+    __slots__ = ()
 
     def feed(self, data: bytes) -> bytes:
         return data
@@ -101,16 +98,13 @@ class UntilClose:
         return None
 
 
-class Nothing:
+class Nothing(Walker):
     """No body, whatever the head says: answers to HEAD, 1xx, 204, 304, requests without a length."""
 
-    __slots__ = ("between_chunks", "broken", "done", "left_over")
+    __slots__ = ()
 
     def __init__(self) -> None:
-        self.done = True
-        self.left_over = b""
-        self.broken: str | None = None
-        self.between_chunks = True
+        super().__init__(done=True)
 
     def feed(self, data: bytes) -> bytes:
         self.left_over += data
@@ -120,7 +114,7 @@ class Nothing:
         return None
 
 
-class Chunked:
+class Chunked(Walker):
     """The chunked coding. `_held` is a size line, a chunk's CRLF or a trailer that has not all come."""
 
     __slots__ = (
@@ -129,28 +123,20 @@ class Chunked:
         "_max_line",
         "_max_trailer",
         "_state",
-        "between_chunks",
-        "broken",
-        "done",
-        "left_over",
     )
 
     def __init__(self, max_trailer: int = 8192, max_extension: int = 1024) -> None:
         self._max_trailer = max_trailer
         self._max_line = 16 + max_extension
+        super().__init__()
         self._state = _SIZE
         self._left = 0  # of the chunk's data
         self._held = b""
-        self.done = False
-        self.left_over = b""
-        self.broken: str | None = None
-        self.between_chunks = True
 
     def feed(self, data: bytes) -> bytes:
         if self.between_chunks:  # streams come as one whole chunk a read: nothing to keep, nothing to change
-            end = data.find(b"\r\n")
-            size = _SIZES.get(data[:end]) or _size_of(data)
-            if size and len(data) == end + size + 4 and data.endswith(b"\r\n"):
+            size, end = hexadecimal(data, 0)
+            if size and len(data) == end + size + 4 and data[end : end + 2] == CRLF and data.endswith(CRLF):
                 return data[end + 2 : -2]
         return self._walk(data)
 
@@ -231,17 +217,6 @@ class Chunked:
         else:
             return end - 1
         return -1
-
-
-def _size_of(data: bytes) -> int:
-    """Of the chunk that begins here, if its size line is whole and plain; else 0."""
-    match = _PLAIN_SIZE.match(data)
-    if match is None:
-        return 0
-    size = int(match[1], 16)
-    if size and len(_SIZES) < _MOST_SIZES:
-        _SIZES[match[1]] = size
-    return size
 
 
 def response_walker(head: ResponseHead, request_method: str, length: int | None) -> Walker:

@@ -15,10 +15,10 @@ Why:     an SDK sends the same head again and again but for these two; reading o
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
+from sidecar.wire.digits import MOST, decimal
 from sidecar.wire.heads import (
-    MAX_LENGTH_DIGITS,
     Refusal,
     RequestHead,
     ResponseHead,
@@ -30,14 +30,14 @@ from sidecar.wire.traceparent import parse as parse_traceparent
 
 H = TypeVar("H", RequestHead, ResponseHead)
 
-ENTRIES = 256
-ONCE = 4096  # hashes of heads that came once, some 200 KB
-LONGEST = 4096
+ENTRIES: Final = 256
+ONCE: Final = 4096  # hashes of heads that came once, some 200 KB
+LONGEST: Final = 4096
 # As the SDKs' HTTP libraries and the usual servers write them; other spellings are read each time.
-_LENGTH = b"\r\nContent-Length: "
-_LOWER_LENGTH = b"\r\ncontent-length: "
-_TRACE = b"\r\ntraceparent: "
-_TRACE_SIZE = 55
+_LENGTH: Final = b"\r\nContent-Length: "
+_LOWER_LENGTH: Final = b"\r\ncontent-length: "
+_TRACE: Final = b"\r\ntraceparent: "
+_TRACE_SIZE: Final = 55
 
 
 class Likely(Generic[H]):
@@ -50,24 +50,23 @@ class Likely(Generic[H]):
 
     def __init__(self, raw: bytes, head: H) -> None:
         """`raw`: the whole head, in which `likely` has found a length."""
-        name = _LENGTH if _LENGTH in raw else _LOWER_LENGTH
+        name = _LENGTH if raw.find(_LENGTH) >= 0 else _LOWER_LENGTH
         front, _, back = raw.partition(name)
         self._front = front + name
         self._back = back[back.index(b"\r\n") :]
         self.head: H = head
 
-    def match(self, buffer: bytes, most: int) -> tuple[int, int] | None:
-        """Where the head ends that the buffer begins with, and its Content-Length; None: it is another one, if any, or
-        longer than `most`."""
+    def match(self, buffer: bytes, most: int) -> tuple[int, int]:
+        """Where the head ends that the buffer begins with, and its Content-Length; (-1, 0): it is another one, if any,
+        or longer than `most`."""
         if not buffer.startswith(self._front):
-            return None
+            return -1, 0
         begin = len(self._front)
-        end = buffer.find(b"\r\n", begin, begin + MAX_LENGTH_DIGITS + 2)
-        # Not buffer[begin:-1]: where it stops at `begin`, compiled code raises SystemError (mypyc 2.4).
-        if end < 0 or not (digits := buffer[begin:end]).isdigit() or not buffer.startswith(self._back, end):
-            return None
-        end += len(self._back)
-        return None if end > most else (end, int(digits))
+        length, digits_end = decimal(buffer, begin)
+        end = digits_end + len(self._back)
+        if digits_end == begin or end > most or buffer[digits_end:end] != self._back:
+            return -1, 0
+        return end, length
 
 
 class RequestHeads:
@@ -83,7 +82,7 @@ class RequestHeads:
         """The head, its Content-Length, its traceparent."""
         rest, length = _cut_length(head)
         trace = None
-        if rest is not None and _TRACE in rest:
+        if rest is not None and rest.find(_TRACE) >= 0:
             rest, trace = _cut_trace(rest)
         if rest is not None:
             known = self._known.get(rest)
@@ -135,7 +134,7 @@ class ResponseHeads:
 
 def likely(raw: bytes, head: H) -> Likely[H] | None:
     """For a head that was read; None: it has no length of the usual spelling, or a trace, which is never the same."""
-    if _TRACE in raw or head.content_length is None or _cut_length(raw)[1] is None:
+    if raw.find(_TRACE) >= 0 or head.content_length is None or _cut_length(raw)[1] is None:
         return None
     return Likely(raw, head)
 
@@ -148,7 +147,7 @@ def _cut_length(head: bytes) -> tuple[bytes | None, int | None]:
         if not name:
             return head, None
     digits, _, back = back.partition(b"\r\n")
-    if not digits.isdigit() or len(digits) > MAX_LENGTH_DIGITS:
+    if not digits.isdigit() or len(digits) > MOST:
         return None, None
     return b"%b%b\r\n%b" % (front, name, back), int(digits)
 

@@ -16,28 +16,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from sidecar.wire.digits import MOST
 from sidecar.wire.memo import remember
 from sidecar.wire.target import read_target
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_VALUE = rb"[^\x00-\x08\x0a-\x1f\x7f]"
-_REQUEST_LINE = re.compile(b"(" + _TOKEN + rb"++) ([!-~]++) HTTP/1\.([01])")
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + _VALUE + rb"*+))?")
-_FIELD_LINE = re.compile(b"(" + _TOKEN + b"++):(" + _VALUE + b"*+)")
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_VALUE: Final = rb"[^\x00-\x08\x0a-\x1f\x7f]"
+_REQUEST_LINE: Final = re.compile(b"(" + _TOKEN + rb"++) ([!-~]++) HTTP/1\.([01])")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + _VALUE + rb"*+))?")
+_FIELD_LINE: Final = re.compile(b"(" + _TOKEN + b"++):(" + _VALUE + b"*+)")
 
-CRLF = b"\r\n"
-END = b"\r\n\r\n"
-_BARE_LF = re.compile(rb"(?<!\r)\n")
-_BARE_CR = re.compile(rb"\r(?!\n)")
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_TOKEN_ONLY = re.compile(_TOKEN + b"+")
-_VALUE_ONLY = re.compile(_VALUE + b"*")
+CRLF: Final = b"\r\n"
+END: Final = b"\r\n\r\n"
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+_BARE_CR: Final = re.compile(rb"\r(?!\n)")
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_TOKEN_ONLY: Final = re.compile(_TOKEN + b"+")
+_VALUE_ONLY: Final = re.compile(_VALUE + b"*")
 
-MAX_LENGTH_DIGITS = 18  # below 2**63, so that no peer written in C reads another number than we do
 
-HOP_BY_HOP: frozenset[bytes] = frozenset(
+HOP_BY_HOP: Final[frozenset[bytes]] = frozenset(
     (
         b"connection",
         b"keep-alive",
@@ -51,7 +51,7 @@ HOP_BY_HOP: frozenset[bytes] = frozenset(
     )
 )
 
-_STEERING = frozenset(
+_STEERING: Final = frozenset(
     (b"connection", b"content-length", b"expect", b"host", b"transfer-encoding", b"upgrade"),
 )
 
@@ -64,13 +64,13 @@ class Field(NamedTuple):
     value: bytes
 
 
-_make = tuple.__new__  # Field's own constructor costs as much as all the rest of reading one
+_make: Final = tuple.__new__  # Field's own constructor costs as much as all the rest of reading one
 
 # Field lines read so far. Heads of which no two are alike are so by a line or two: the others are found here, which
 # costs a tenth of reading them. When there are too many, all are forgotten.
-_KNOWN: dict[bytes, Field] = {}
-MOST_KNOWN = 1024
-LONGEST_KNOWN = 512
+_KNOWN: Final[dict[bytes, Field]] = {}
+MOST_KNOWN: Final = 1024
+LONGEST_KNOWN: Final = 512
 
 
 class Refusal(NamedTuple):
@@ -329,7 +329,7 @@ def _framing(steering: dict[bytes, list[bytes]], minor: int) -> tuple[int | None
         return None, False
     if len(lengths) != 1:
         return "has more than one Content-Length"
-    if not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS:
+    if not lengths[0].isdigit() or len(lengths[0]) > MOST:
         return "has a Content-Length that is no number"
     return int(lengths[0]), False
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sidecar.wire.dialect import Shape
 from sidecar.wire.sse import Event
 
 # A choice's delta has come to something once one of these is not empty.
-_DELTA_KEYS = (
+_DELTA_KEYS: Final = (
     "content",
     "reasoning_content",  # DeepSeek, vLLM, SGLang, DashScope
     "reasoning",  # OpenRouter, newer vLLM
@@ -31,8 +31,8 @@ _DELTA_KEYS = (
     "thinking_blocks",
     "images",
 )
-_MAX_WORDS = 500
-_MAX_TOKENS = 2**53  # what every consumer of the number can hold
+_MAX_WORDS: Final = 500
+_MAX_TOKENS: Final = 2**53  # what every consumer of the number can hold
 
 
 class StreamError(NamedTuple):
@@ -62,10 +62,10 @@ class Meaning(NamedTuple):
     response_id: str = ""
 
 
-_SILENCE = Meaning(counts=False)
-_PLAIN = Meaning()
-_DONE = Meaning(counts=False, last=True)
-_FINISH_ERROR = StreamError("error", "the stream says that it finished with an error")
+_SILENCE: Final = Meaning(counts=False)
+_PLAIN: Final = Meaning()
+_DONE: Final = Meaning(counts=False, last=True)
+_FINISH_ERROR: Final = StreamError("error", "the stream says that it finished with an error")
 
 
 def read_event(shape: Shape, event: Event) -> Meaning:
@@ -147,7 +147,7 @@ def _messages(said: dict[str, Any], name: bytes | None) -> Meaning:
     return Meaning(last=True) if kind == "message_stop" else _PLAIN
 
 
-_READERS: dict[Shape, Callable[[dict[str, Any], bytes | None], Meaning]] = {
+_READERS: Final[dict[Shape, Callable[[dict[str, Any], bytes | None], Meaning]]] = {
     Shape.CHAT: _chat,
     Shape.COMPLETIONS: _completions,
     Shape.RESPONSES: _responses,

@@ -22,24 +22,25 @@ from __future__ import annotations
 
 import json
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-_SPACE = re.compile(r"[ \t\n\r]*")
-_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
-_TEXT = r'[^"\\\x00-\x1f]*+'
-_KEY = re.compile(f'"({_TEXT}(?:\\\\.{_TEXT})*)"[ \\t\\n\\r]*:[ \\t\\n\\r]*')
-_MODEL = re.compile(rb'"model"[ \t\n\r]*:[ \t\n\r]*("[^"\\]*+(?:\\.[^"\\]*+)*")')
-_PROMPT = re.compile(rb'"(?:system|messages|prompt|input)"[ \t\n\r]*:')
-_CLOSE = re.compile(r"[ \t\n\r]*\}[ \t\n\r]*")
-_ESCAPE = re.compile(rb"\\.", re.DOTALL)
-_SMALL = 16 * 1024
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_COMMA: Final = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
+_TEXT: Final = r'[^"\\\x00-\x1f]*+'
+_KEY: Final = re.compile(f'"({_TEXT}(?:\\\\.{_TEXT})*)"[ \\t\\n\\r]*:[ \\t\\n\\r]*')
+_MODEL: Final = re.compile(rb'"model"[ \t\n\r]*:[ \t\n\r]*("[^"\\]*+(?:\\.[^"\\]*+)*")')
+_PROMPT: Final = re.compile(rb'"(?:system|messages|prompt|input)"[ \t\n\r]*:')
+_CLOSE: Final = re.compile(r"[ \t\n\r]*\}[ \t\n\r]*")
+_ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
+_SMALL: Final = 16 * 1024
 # Looked through for one control character after the other, and in the cache from the second on.
-_BLOCK = 128 * 1024
-_MAX_MEMBERS = 10_000
-_BOM = b"\xef\xbb\xbf"
-_decode = json.JSONDecoder().raw_decode
+_BLOCK: Final = 128 * 1024
+_MAX_MEMBERS: Final = 10_000
+_BOM: Final = b"\xef\xbb\xbf"
+_BACKSLASH: Final = 92
+_decode: Final = json.JSONDecoder().raw_decode
 # The C scanner itself, without its search for white space around; it raises StopIteration where nothing begins.
-_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # no stub knows it
+_scan: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # no stub knows it
 
 
 class Peek(NamedTuple):
@@ -51,17 +52,17 @@ class Peek(NamedTuple):
     valid: bool
 
 
-_INVALID = Peek(None, False, None, False)
-_make = tuple.__new__  # a Peek a request: its own constructor costs as much as the whole of `_name`
+_INVALID: Final = Peek(None, False, None, False)
+_make: Final = tuple.__new__  # a Peek a request: its own constructor costs as much as the whole of `_name`
 
 
 def peek(body: bytes) -> Peek:
     """Finds the top-level `model` and `stream` of a JSON object."""
     begin = 3 if body.startswith(_BOM) else 0
     try:
-        if len(body) <= _SMALL and b"\\u006" not in body:
+        if len(body) <= _SMALL and (_BACKSLASH not in body or body.find(b"\\u006") < 0):
             place = body.find(b'"model"')
-            if body.rfind(b'"model"') == place:
+            if place < 0 or body.find(b'"model"', place + 1) < 0:
                 return _whole(body, begin, place)
         if not body.isascii():
             body.decode()
@@ -90,7 +91,8 @@ def prompt_prefix(body: bytes, length: int) -> bytes | None:
 
 def _whole(body: bytes, begin: int, place: int) -> Peek:
     text = (body[begin:] if begin else body).decode()
-    said, end = _scan(text, 0 if text.startswith("{") else _after(_SPACE, text, 0))
+    scanned: tuple[object, int] = _scan(text, 0 if text.startswith("{") else _after(_SPACE, text, 0))
+    said, end = scanned
     if type(said) is not dict or (end != len(text) and _after(_SPACE, text, end) != len(text)):
         return _INVALID
     model = said.get("model")

@@ -11,13 +11,15 @@ Limits:  what is passed in ready-made is trusted: check it with heads.is_field_v
 
 from __future__ import annotations
 
+from typing import Final
+
 from sidecar.wire.heads import HOP_BY_HOP, RequestHead, ResponseHead, end_to_end
 
-CHUNKED = b"transfer-encoding: chunked\r\n"
-UNTIL_CLOSE = b""
+CHUNKED: Final = b"transfer-encoding: chunked\r\n"
+UNTIL_CLOSE: Final = b""
 
 # Written anew for each attempt, or the app's business with the sidecar alone.
-_NOT_PASSED_ON = frozenset(
+_NOT_PASSED_ON: Final = frozenset(
     (
         b"accept-encoding",
         b"content-length",
@@ -28,9 +30,9 @@ _NOT_PASSED_ON = frozenset(
         b"transfer-encoding",
     )
 )
-_FRAMED = frozenset((b"content-length",))
-_NOT_SETTABLE = _NOT_PASSED_ON | HOP_BY_HOP  # a second one of these would change what the head means
-_WANT_LENGTH = ("POST", "PUT", "PATCH")
+_FRAMED: Final = frozenset((b"content-length",))
+_NOT_SETTABLE: Final = _NOT_PASSED_ON | HOP_BY_HOP  # a second one of these would change what the head means
+_WANT_LENGTH: Final = ("POST", "PUT", "PATCH")
 
 
 def request_fields(

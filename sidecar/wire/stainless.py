@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from sidecar.wire.heads import Field
 
-_TIMEOUTS = frozenset((b"x-stainless-read-timeout", b"x-stainless-timeout"))
-_MARGIN = 0.5  # for the way to an app that is busy; of a short timeout a tenth is all that can be spared
-_NUMBER = re.compile(rb"\d{1,9}(?:\.\d{1,9})?")
+_TIMEOUTS: Final = frozenset((b"x-stainless-read-timeout", b"x-stainless-timeout"))
+_MARGIN: Final = (
+    0.5  # for the way to an app that is busy; of a short timeout a tenth is all that can be spared
+)
+_NUMBER: Final = re.compile(rb"\d{1,9}(?:\.\d{1,9})?")
 
 
 def patience(fields: Iterable[Field]) -> float | None:

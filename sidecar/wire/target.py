@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Final
 
-_PATH_CHARS = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/]*"
-_PATH = rb"(/" + _PATH_CHARS + rb"(?:%[0-9A-Fa-f]{2}" + _PATH_CHARS + rb")*)"
-_QUERY = rb"(\?[!$-;=?-~]*)"
-_ORIGIN_FORM = re.compile(_PATH + _QUERY + rb"?")
-_ABSOLUTE_FORM = re.compile(rb"(?i:https?)://([^/?#@]+)" + _PATH + rb"?" + _QUERY + rb"?")
-_HOST = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._~-]*))(?::[0-9]{0,5})?")
-_DOT_SEGMENT = re.compile(rb"(?i)(?:/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|;|%3b|$)")
+_PATH_CHARS: Final = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/]*"
+_PATH: Final = rb"(/" + _PATH_CHARS + rb"(?:%[0-9A-Fa-f]{2}" + _PATH_CHARS + rb")*)"
+_QUERY: Final = rb"(\?[!$-;=?-~]*)"
+_ORIGIN_FORM: Final = re.compile(_PATH + _QUERY + rb"?")
+_ABSOLUTE_FORM: Final = re.compile(rb"(?i:https?)://([^/?#@]+)" + _PATH + rb"?" + _QUERY + rb"?")
+_HOST: Final = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._~-]*))(?::[0-9]{0,5})?")
+_DOT_SEGMENT: Final = re.compile(rb"(?i)(?:/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|;|%3b|$)")
 
 
 @lru_cache(maxsize=64)  # apps ask for few targets, again and again

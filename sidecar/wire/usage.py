@@ -9,25 +9,25 @@ Why:     they stand at the end of the body in every dialect, so a look at its ta
 from __future__ import annotations
 
 import re
+from typing import Final
 
-TAIL = 4096
-_PROMPT = (b'"prompt_tokens"', b'"input_tokens"')
-_COMPLETION = (b'"completion_tokens"', b'"output_tokens"')
-_VALUE = re.compile(rb"\s*:\s*(\d{1,12})")
+TAIL: Final = 4096
+# As OpenAI's answers name them, and Anthropic's.
+_COUNT: Final = re.compile(rb'"(prompt|input|completion|output)_tokens"\s*:\s*(\d{1,12})')
 
 
 def usage_of_answer(body: bytes) -> tuple[int | None, int | None]:
     """Reads `usage` of OpenAI's and Anthropic's answers."""
-    tail = body[-TAIL:]
-    start = tail.rfind(b'"usage"')
+    start = body.rfind(b'"usage"', -TAIL)
     if start < 0:
         return None, None
-    return _number(_PROMPT, tail, start), _number(_COMPLETION, tail, start)
-
-
-def _number(names: tuple[bytes, ...], text: bytes, start: int) -> int | None:
-    for name in names:
-        at = text.find(name, start)
-        if at >= 0 and (found := _VALUE.match(text, at + len(name))) is not None:
-            return int(found[1])
-    return None
+    counts: list[tuple[bytes, bytes]] = _COUNT.findall(body, start)
+    prompt: int | None = None
+    completion: int | None = None
+    for name, count in counts:
+        if name in (b"prompt", b"input"):
+            if prompt is None:
+                prompt = int(count)
+        elif completion is None:
+            completion = int(count)
+    return prompt, completion

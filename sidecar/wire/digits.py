@@ -1,0 +1,42 @@
+"""Digits in the middle of bytes, read where they stand.
+
+In:      bytes, and where a number may begin.
+Out:     the number, and where it ends.
+Limits:  MOST decimal digits: below 2**63, so that no peer written in C reads another number than we do; and as many of
+         a chunk's size.
+Why:     to search for the end, cut out, check and convert is four calls, which cost five times as much.
+"""
+
+from __future__ import annotations
+
+from string import hexdigits
+from typing import Final
+
+MOST: Final = 18
+MOST_HEX: Final = 15
+_NONE: Final = 255
+# What each byte is worth as a digit.
+_WORTH: Final = bytes(int(chr(byte), 16) if chr(byte) in hexdigits else _NONE for byte in range(256))
+
+
+def decimal(data: bytes, at: int) -> tuple[int, int]:
+    """(0, at): no number begins here, or it has more than MOST digits."""
+    return _number(data, at, 10, MOST)
+
+
+def hexadecimal(data: bytes, at: int) -> tuple[int, int]:
+    """(0, at): no number begins here, or it has more than MOST_HEX digits."""
+    return _number(data, at, 16, MOST_HEX)
+
+
+def _number(data: bytes, at: int, base: int, most: int) -> tuple[int, int]:
+    number, end, size = 0, at, len(data)
+    while end < size:
+        digit = _WORTH[data[end]]
+        if digit >= base:
+            break
+        number = number * base + digit
+        end += 1
+        if end - at > most:
+            return 0, at
+    return number, end
