@@ -8,7 +8,6 @@ Rule:    what fails here is logged and stops nothing.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
@@ -27,14 +26,13 @@ from sidecar.telemetry.lines import Lines
 from sidecar.telemetry.loop_lag import LoopLag
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.output import Output
-from sidecar.telemetry.sampling import Sampler, sampler
+from sidecar.telemetry.sampling import Sampler, is_kept, sampler
+from sidecar.telemetry.sinks import Sinks
 from sidecar.telemetry.walltime import WallTime
 
 if TYPE_CHECKING:
     from sidecar.ops.server import OpsServer
     from sidecar.telemetry.tracing import Tracing
-
-log = logging.getLogger(__name__)
 
 
 class Sources(Frozen):
@@ -64,7 +62,8 @@ class Instruments:
     ) -> None:
         self._settings = settings
         self._loop = loop
-        self._sinks = list(sinks)
+        self._sinks = Sinks(sinks)
+        self.request_finished = self._sinks.request_finished
         self._wall_time = WallTime()
         self._metrics = Metrics()
         self._lag = LoopLag(loop)
@@ -76,26 +75,19 @@ class Instruments:
             access_log = AccessLog(self._lines, self._wall_time)
             told.append(access_log.change)
             if settings.access_log:
-                self._sinks.append(access_log.request_finished)
+                self._sinks.add(access_log.request_finished)
         if settings.ops_listen:
             from sidecar.ops.series import Series
             from sidecar.ops.state import RecentEvents
 
             self._series, self._recent = Series(), RecentEvents()
-            self._sinks += [self._metrics.request_finished, self._series.request_finished]
+            self._sinks.add(self._metrics.request_finished, self._series.request_finished)
             told.append(self._recent.add)
         self.changes = Changes(self._wall_time, told)
         self.sampler: Sampler = sampler(
             settings.sample_ratio, os.environ, written=settings.sample_ratio_is_written
         )
         self._open_tracing()
-
-    def request_finished(self, record: RequestRecord) -> None:
-        for sink in self._sinks:
-            try:
-                sink(record)
-            except Exception:  # whoever listens must not be able to stop what runs
-                log.exception("a sink failed on the record of request %s", record.request_id)
 
     def health_events(self, events: Sequence[HealthEvent]) -> None:
         self._metrics.health_events(events)
@@ -171,9 +163,8 @@ class Instruments:
         self._tracing = Tracing(
             where,
             version=__version__,
-            sample_ratio=self.sampler.ratio,
             loop=self._loop,
             report=lambda event, why: self.changes.state(event, reason=why),
         )
-        self._sinks.append(self._tracing.request_finished)
-        self._metrics.is_traced = self._tracing.keeps
+        self._sinks.add(self._tracing.request_finished)
+        self._metrics.is_traced = is_kept

@@ -109,7 +109,7 @@ class RequestRecord:
         self.trace_id = trace_id  # 128 bits, never 0
         self.span_id = span_id  # of the SERVER span
         self.parent_span_id: int | None = None  # from the app's traceparent
-        self.sampled: bool | None = None  # the app's decision; None: it made none
+        self.sampled = False  # its trace is wanted: by the app's decision, else by the sampler's
         self.tracestate = ""
         self.started_at = started_at
         self.started_wall = started_wall

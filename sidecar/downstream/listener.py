@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic
+from typing import Final
 
 from sidecar.downstream.admission import Refused, admit
 from sidecar.downstream.connection import AppConnection
@@ -29,7 +30,7 @@ from sidecar.wire.heads import RequestHead
 from sidecar.wire.request_body import Peek, peek
 
 LEAVING_SECONDS = 2.0  # for the app to read the last answer and close
-NO_BODY = Peek(model=None, stream=False, model_span=None, valid=False)
+NO_BODY: Final = Peek(model=None, stream=False, model_span=None, valid=False)
 
 
 class AppSide:
@@ -171,17 +172,19 @@ class Listener:
 
     def _record(self, head: RequestHead | None, trace: bytes | None) -> RequestRecord:
         """`head`: None where it could not be read. `trace`: its traceparent."""
-        bits = self._side.shared.rng.getrandbits
+        shared = self._side.shared
+        bits = shared.rng.getrandbits
         parent = None
         if head is not None and trace is not None:
             parent = traceparent.parse(trace)
         trace_id = parent[0] if parent else bits(128) or 1
         record = RequestRecord(trace_id, bits(64) or 1, monotonic(), wall_ns())
+        wanted = parent[2] if parent and shared.app_samples else None
+        record.sampled = traceparent.is_sampled(trace_id, wanted, shared.sampling_bound)
         if head is not None:
             record.method, record.path = head.method, head.path
             if parent is not None:
                 record.parent_span_id = parent[1]
-                record.sampled = parent[2] if self._side.shared.app_samples else None
                 if (state := head.get(b"tracestate")) is not None and len(state) <= 512:
                     record.tracestate = state.decode("latin-1")
         return record

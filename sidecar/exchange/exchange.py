@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.attempt.plan import Answer, Drop, Plan, Queue, Try, Wait
 from sidecar.exchange import reply
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from sidecar.wire.heads import RequestHead
 
 
-log = logging.getLogger(__name__)
+log: Final = logging.getLogger(__name__)
 
 
 class Exchange:
@@ -322,8 +322,7 @@ class Exchange:
         body = self._body
         if leg.written_model is not None:
             body = with_model(body, self._model_span, leg.written_model)
-        sampled = traceparent.is_sampled(record.trace_id, record.sampled, shared.sample_ratio)
-        trace = b"traceparent: %b\r\n" % traceparent.format(record.trace_id, span_id, sampled)
+        trace = b"traceparent: %b\r\n" % traceparent.format(record.trace_id, span_id, record.sampled)
         if record.tracestate:
             trace += b"tracestate: %b\r\n" % record.tracestate.encode()
         secret = service.keys.next(now) if service.own_credential else None

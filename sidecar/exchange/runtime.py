@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from random import Random
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.attempt.budget import RetryBudget
 from sidecar.exchange.clocks import Clocks, Waiter
@@ -29,6 +29,7 @@ from sidecar.route.match import Router
 from sidecar.terms import Skipped, parse_address
 from sidecar.upstream.pool import EndpointPool
 from sidecar.upstream.tls import TlsReader
+from sidecar.wire import traceparent
 from sidecar.wire.head_cache import ResponseHeads
 from sidecar.wire.rewrite import request_fields
 
@@ -38,14 +39,14 @@ if TYPE_CHECKING:
     from sidecar.wire.dialect import Shape
     from sidecar.wire.heads import RequestHead
 
-MAX_TERMS = 256
+MAX_TERMS: Final = 256
 # What OpenAI's tokenizers make of English; of code it is less, of Chinese more. JSON around it is not told apart.
-BYTES_PER_TOKEN = 4
-LEAST_HEDGES = 1  # or a quiet pod would never hedge
-PROMPT_STEP = 1024
+BYTES_PER_TOKEN: Final = 4
+LEAST_HEDGES: Final = 1  # or a quiet pod would never hedge
+PROMPT_STEP: Final = 1024
 # 8000 tokens: to compute such a prompt may alone take longer than a first-packet timeout that is meant for chat.
-LONG_PROMPT = 8000 * BYTES_PER_TOKEN
-APP_CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key"})
+LONG_PROMPT: Final = 8000 * BYTES_PER_TOKEN
+APP_CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"api-key"})
 
 
 def no_header(name: bytes) -> bytes | None:
@@ -60,9 +61,9 @@ def no_uid() -> str:
 class Shared:
     """What requests use whatever the policy is. Callables are set once, by the composition root.
 
-    sample_ratio  of the traces to keep
-    app_samples   an app's `traceparent` decides about its own trace
-    exchanges     in flight
+    sampling_bound  below which ids of traces to keep are
+    app_samples     an app's `traceparent` decides about its own trace
+    exchanges       in flight
     """
 
     __slots__ = (
@@ -76,7 +77,7 @@ class Shared:
         "request_finished",
         "response_heads",
         "rng",
-        "sample_ratio",
+        "sampling_bound",
     )
 
     def __init__(
@@ -98,7 +99,7 @@ class Shared:
         self.request_finished = request_finished
         self.attempt_finished = attempt_finished
         self.health_events = health_events
-        self.sample_ratio = sample_ratio
+        self.sampling_bound = traceparent.sampling_bound(sample_ratio)
         self.app_samples = app_samples
         self.response_heads = ResponseHeads()
         self.exchanges: set[object] = set()

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from sidecar.record import AttemptRecord, RequestRecord
 
-SECONDS = 180
-MAX_SERVICES = 32
-NOBODY = "none"  # requests that no service answered
+SECONDS: Final = 180
+MAX_SERVICES: Final = 32
+NOBODY: Final = "none"  # requests that no service answered
 
-_PER_OCTAVE = 8
-_LONGEST = 3600.0
+_PER_OCTAVE: Final = 8
+_LONGEST: Final = 3600.0
 
 Summary = tuple[float | None, float | None]
 
@@ -48,7 +49,7 @@ class _Second:
         return self.summary
 
 
-_EMPTY = _Second()
+_EMPTY: Final = _Second()
 
 
 class Series:
@@ -87,10 +88,9 @@ class Series:
     def _at(self, service: str, moment: float) -> _Second | None:
         """The second to count in; None when it is too long ago, or the service one too many."""
         number = int(moment)
-        try:
-            return self._services[service][number]
-        except KeyError:
-            return self._begin(service, number)
+        seconds = self._services.get(service)
+        second = None if seconds is None else seconds.get(number)
+        return self._begin(service, number) if second is None else second
 
     def _begin(self, service: str, number: int) -> _Second | None:
         if number > self._newest:

@@ -86,38 +86,38 @@ class Exposition(Collector):
             "sidecar_requests",
             "Requests that ended, by the status the app got or the failure it saw.",
             ("route", "service", "code"),
-            m.requests,
+            m.requests.counts(),
         )
         yield _counter(
             "sidecar_attempts",
             "Attempts that ended, by outcome: success, cancelled or the failure's code.",
             ("service", "endpoint", "outcome"),
-            m.attempts,
+            m.attempts.counts(),
         )
         yield _counter(
             "sidecar_fallbacks",
             "Attempts in a service that stood in for an earlier one of the route.",
             ("from", "to", "reason"),
-            m.fallbacks,
+            m.fallbacks.counts(),
         )
         yield _counter(
             "sidecar_ejections",
             "Times an endpoint was taken out of rotation.",
             ("service", "endpoint", "reason"),
-            m.ejections,
+            m.ejections.counts(),
         )
         yield _counter(
             "sidecar_tokens",
             "Tokens as the service reported them; kind is input or output.",
             ("service", "model", "kind"),
-            m.tokens,
+            m.tokens.counts(),
         )
         refused = g.retries_refused()
         yield _counter(
             "sidecar_requests_exhausted",
             "Requests that ended with an error because nothing was left to try.",
             ("route",),
-            {**dict.fromkeys(((route,) for route in refused), 0), **m.exhausted},
+            {**dict.fromkeys(((route,) for route in refused), 0), **m.exhausted.counts()},
         )
         yield _counter(
             "sidecar_retries_refused",

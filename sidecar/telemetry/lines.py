@@ -11,13 +11,14 @@ Errors:  none. An output that nobody reads any more costs the count of its lines
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from sidecar.telemetry.output import Output
 
-DELAY = 0.05
-_RETRY = 0.005  # after a full pipe: 64 KiB each time makes 13 MB/s, more than the busiest sidecar logs
-CAPACITY = 1024 * 1024
-_BATCH = 64 * 1024  # the usual size of a pipe: more than this would not go in one write anyway
+DELAY: Final = 0.05
+_RETRY: Final = 0.005  # after a full pipe: 64 KiB each time makes 13 MB/s, more than the busiest sidecar logs
+CAPACITY: Final = 1024 * 1024
+_BATCH: Final = 64 * 1024  # the usual size of a pipe: more than this would not go in one write anyway
 
 
 class Lines:

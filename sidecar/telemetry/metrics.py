@@ -12,22 +12,21 @@ Cost:    about 2 µs a request with one attempt, 2 more where its trace is kept;
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sidecar.failure import FailureKind, blames_endpoint
 from sidecar.health.events import Ejected, EndpointRemoved, HealthEvent
 from sidecar.record import AttemptRecord, RequestRecord
 from sidecar.terms import EndpointKey
 
-OTHER = "other"
-MAX_SERIES = 1000
-MAX_MODELS = 100
-_MAX_LABEL = 128  # a model's name may be as long as the app likes
+OTHER: Final = "other"
+MAX_SERIES: Final = 1000
+MAX_MODELS: Final = 100
+_MAX_LABEL: Final = 128  # a model's name may be as long as the app likes
 
 # Fine around 200 ms and 1 s, where first-packet timeouts are set; out to a minute for long prompts.
-FIRST_PACKET_BOUNDS = (
+FIRST_PACKET_BOUNDS: Final = (
     0.01,
     0.025,
     0.05,
@@ -49,32 +48,50 @@ FIRST_PACKET_BOUNDS = (
     60,
 )
 # A whole answer may take minutes; `total` is ten by default.
-REQUEST_BOUNDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+REQUEST_BOUNDS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 
 # Beside what a service is to blame for: why a request may end with an error that is not the app's own fault.
-_EXHAUSTING = frozenset(
+_EXHAUSTING: Final = frozenset(
     (FailureKind.AUTH, FailureKind.OVERLOADED, FailureKind.UNHEALTHY, FailureKind.DEADLINE_EXCEEDED)
 )
 
 Labels = tuple[str, ...]
 
 
-class Counter(dict[Labels, int]):
+class _Count:
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
+class Counter:
     """Counts by label values; new label sets beyond the limit are counted under `other`."""
 
-    __slots__ = ("_limit",)
+    __slots__ = ("_counts", "_limit")
 
     def __init__(self, limit: int = MAX_SERIES) -> None:
-        super().__init__()
+        self._counts: dict[Labels, _Count] = {}  # so that a set of labels is looked for once, not twice
         self._limit = limit
 
     def add(self, labels: Labels, count: int = 1) -> None:
-        try:
-            self[labels] += count
-        except KeyError:
-            if len(self) >= self._limit:
-                labels = (OTHER,) * len(labels)
-            self[labels] = self.get(labels, 0) + count
+        found = self._counts.get(labels)
+        if found is None:
+            found = self._begin(labels)
+        found.value += count
+
+    def counts(self) -> dict[Labels, int]:
+        return {labels: count.value for labels, count in self._counts.items()}
+
+    def forget(self, key: EndpointKey) -> None:
+        """Lets go of the label sets that begin with this service and endpoint."""
+        for labels in [labels for labels in self._counts if labels[:2] == key]:
+            del self._counts[labels]
+
+    def _begin(self, labels: Labels) -> _Count:
+        if len(self._counts) >= self._limit:
+            labels = (OTHER,) * len(labels)
+        return self._counts.setdefault(labels, _Count())
 
 
 class Exemplar(NamedTuple):
@@ -91,14 +108,18 @@ class Histogram:
 
     __slots__ = ("bounds", "counts", "exemplars", "sum")
 
-    def __init__(self, bounds: Sequence[float]) -> None:
+    def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.exemplars: dict[int, Exemplar] = {}  # by the place of the bucket
         self.sum = 0.0
 
     def observe(self, value: float, exemplar: Exemplar | None = None) -> None:
-        place = bisect_left(self.bounds, value)
+        place = 0
+        for bound in self.bounds:  # most values lie under one of the first few
+            if value <= bound:
+                break
+            place += 1
         self.counts[place] += 1
         self.sum += value
         if exemplar is not None:
@@ -110,7 +131,7 @@ class Histograms(dict[str, Histogram]):
 
     __slots__ = ("_bounds", "_limit")
 
-    def __init__(self, bounds: Sequence[float], limit: int = MAX_SERIES) -> None:
+    def __init__(self, bounds: tuple[float, ...], limit: int = MAX_SERIES) -> None:
         super().__init__()
         self._bounds = bounds
         self._limit = limit
@@ -208,8 +229,7 @@ class Metrics:
     def _forget(self, key: EndpointKey) -> None:
         """Addresses come and go with DNS: without this their series would pile up for ever."""
         for counter in (self.attempts, self.ejections):
-            for labels in [labels for labels in counter if labels[:2] == key]:
-                del counter[labels]
+            counter.forget(key)
 
 
 def _exemplar(record: RequestRecord, span_id: int, value: float, at: float) -> Exemplar:

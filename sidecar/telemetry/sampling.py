@@ -16,7 +16,6 @@ from collections.abc import Mapping
 
 from sidecar.frozen import Frozen
 from sidecar.record import RequestRecord
-from sidecar.wire import traceparent
 
 SLOW = 30.0  # seconds: the default first-packet timeout, over all attempts
 
@@ -53,7 +52,7 @@ def sampler(ratio: float, environ: Mapping[str, str], *, written: bool) -> Sampl
     return Sampler(share, asks_app)
 
 
-def is_kept(record: RequestRecord, ratio: float) -> bool:
+def is_kept(record: RequestRecord) -> bool:
     if record.failure is not None:
         return True
     for attempt in record.attempts:
@@ -61,7 +60,7 @@ def is_kept(record: RequestRecord, ratio: float) -> bool:
             return True
         if attempt.first_packet_at is not None and attempt.first_packet_at - record.started_at > SLOW:
             return True
-    return traceparent.is_sampled(record.trace_id, record.sampled, ratio)
+    return record.sampled
 
 
 def _ratio(text: str) -> float | None:

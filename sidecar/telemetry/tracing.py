@@ -43,14 +43,12 @@ class Tracing:
         where: otlp.Destination,
         *,
         version: str,
-        sample_ratio: float,
         loop: asyncio.AbstractEventLoop,
         report: Report,
         capacity: int = CAPACITY,
     ) -> None:
         self._where = where
         self._version = version
-        self._ratio = sample_ratio
         self._loop = loop
         self._report = report
         self._capacity = capacity
@@ -73,12 +71,8 @@ class Tracing:
         """The SDK is imported in the thread: the data path does not wait for it."""
         self._thread.start()
 
-    def keeps(self, record: RequestRecord) -> bool:
-        """Whether this request leaves a trace."""
-        return is_kept(record, self._ratio)
-
     def request_finished(self, record: RequestRecord) -> None:
-        if not self.keeps(record):
+        if not is_kept(record):
             return
         if len(self._queue) >= self._capacity:
             self._refused += 1

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Final
 
-_SECOND = 1_000_000_000
+_SECOND: Final = 1_000_000_000
 
 
 class WallTime:
@@ -25,11 +26,12 @@ class WallTime:
         self._prefix = ""
 
     def text(self, unix_ns: int) -> str:
-        second, rest = divmod(unix_ns, _SECOND)
+        second, rest = unix_ns // _SECOND, unix_ns % _SECOND
         if second != self._second:
             self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._second = second
-        return f"{self._prefix}.{rest // 1_000_000:03d}Z"
+        thousand = str(1000 + rest // 1_000_000)
+        return f"{self._prefix}.{thousand[1:]}Z"
 
     def now(self) -> str:
         return self.text(self._wall())

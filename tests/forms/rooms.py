@@ -283,7 +283,10 @@ def shown(seed: int) -> list[str]:
         seen.append(_try(own_response, status, shape, "c", words, record, **named))
         trace = traceparent.format(number, number & 0xFF, rng.random() < 0.5)
         seen.append(repr([trace, traceparent.parse(_mutated(rng, trace))]))
-        seen += [repr(traceparent.is_sampled(number, None, ratio)) for ratio in (0.0, 1e-9, 0.5, 1.0)]
+        seen += [
+            repr(traceparent.is_sampled(number, None, traceparent.sampling_bound(ratio)))
+            for ratio in (0.0, 1e-9, 0.5, 1.0)
+        ]
         seen.append(_try(shape_of, rng.choice(messages.PATHS) + words))
     lines.flush()
     seen.append(repr(lines.dropped))

@@ -15,26 +15,26 @@ def test_a_rescued_request_counts_once_and_its_attempts_twice() -> None:
     """Requests are what the app saw, attempts what it cost."""
     metrics = Metrics()
     metrics.request_finished(rescued())
-    assert metrics.requests == {("/v1#0", "backup", "200"): 1}
-    assert metrics.attempts == {
+    assert metrics.requests.counts() == {("/v1#0", "backup", "200"): 1}
+    assert metrics.attempts.counts() == {
         ("primary", "10.0.0.1:8000", "first_packet_timeout"): 1,
         ("backup", "10.0.0.2:443", "success"): 1,
     }
-    assert metrics.fallbacks == {("primary", "backup", "first_packet_timeout"): 1}
+    assert metrics.fallbacks.counts() == {("primary", "backup", "first_packet_timeout"): 1}
 
 
 def test_a_first_attempt_that_skipped_an_ejected_primary_is_a_fallback() -> None:
     """Else an outage would show no fallbacks as soon as the ejection holds."""
     metrics = Metrics()
     metrics.request_finished(request(attempt(1, "backup", fallback_from="primary", reason="unhealthy")))
-    assert metrics.fallbacks == {("primary", "backup", "unhealthy"): 1}
+    assert metrics.fallbacks.counts() == {("primary", "backup", "unhealthy"): 1}
 
 
 def test_a_retry_in_the_same_service_is_no_fallback() -> None:
     """The reason of a retry is told by the attempts' outcomes."""
     metrics = Metrics()
     metrics.request_finished(request(attempt(1, failure=LATE), attempt(2, reason="reset")))
-    assert metrics.fallbacks == {}
+    assert metrics.fallbacks.counts() == {}
 
 
 def test_a_failed_request_is_counted_by_its_failure_and_a_status_by_its_number() -> None:
@@ -42,7 +42,7 @@ def test_a_failed_request_is_counted_by_its_failure_and_a_status_by_its_number()
     metrics = Metrics()
     metrics.request_finished(request(attempt(failure=LATE), failure=LATE))
     metrics.request_finished(request(failure=Failure(FailureKind.STATUS, status=503)))
-    assert metrics.requests == {
+    assert metrics.requests.counts() == {
         ("/v1#0", "", "first_packet_timeout"): 1,
         ("/v1#0", "", "503"): 1,
     }
@@ -73,7 +73,10 @@ def test_tokens_are_counted_under_the_model_that_was_sent() -> None:
     record.attempts[-1].model = "qwen-plus"
     record.prompt_tokens, record.completion_tokens = 12, 30
     metrics.request_finished(record)
-    assert metrics.tokens == {("backup", "qwen-plus", "input"): 12, ("backup", "qwen-plus", "output"): 30}
+    assert metrics.tokens.counts() == {
+        ("backup", "qwen-plus", "input"): 12,
+        ("backup", "qwen-plus", "output"): 30,
+    }
 
 
 def test_model_names_are_bounded() -> None:
@@ -83,7 +86,7 @@ def test_model_names_are_bounded() -> None:
         record = request()
         record.model, record.prompt_tokens = name, 1
         metrics.request_finished(record)
-    assert metrics.tokens == {
+    assert metrics.tokens.counts() == {
         ("primary", "a", "input"): 2,
         ("primary", "b", "input"): 1,
         ("primary", OTHER, "input"): 3,
@@ -97,9 +100,9 @@ def test_label_sets_are_bounded_and_nothing_goes_uncounted() -> None:
         record = request(attempt(service=f"s{number}", endpoint=f"10.0.0.{number}:80"))
         record.route = f"/r{number}#0"
         metrics.request_finished(record)
-    assert len(metrics.attempts) == 4
-    assert metrics.attempts[OTHER, OTHER, OTHER] == 7
-    assert sum(metrics.requests.values()) == 10
+    assert len(metrics.attempts.counts()) == 4
+    assert metrics.attempts.counts()[OTHER, OTHER, OTHER] == 7
+    assert sum(metrics.requests.counts().values()) == 10
     assert len(metrics.first_packet) == 4
     assert sum(sum(h.counts) for h in metrics.first_packet.values()) == 10
     assert sum(sum(h.counts) for h in metrics.request_time.values()) == 10
@@ -113,7 +116,7 @@ def test_only_enforced_ejections_count() -> None:
     """With `enforce: false` nothing left rotation."""
     metrics = Metrics()
     metrics.health_events([_ejected(enforced=True), _ejected(enforced=False)])
-    assert metrics.ejections == {("primary", "10.0.0.1:8000", "failure_percentage"): 1}
+    assert metrics.ejections.counts() == {("primary", "10.0.0.1:8000", "failure_percentage"): 1}
 
 
 def test_an_endpoint_that_left_is_forgotten() -> None:
@@ -122,8 +125,8 @@ def test_an_endpoint_that_left_is_forgotten() -> None:
     metrics.request_finished(rescued())
     metrics.health_events([_ejected(enforced=True)])
     metrics.health_events([EndpointRemoved(EndpointKey("primary", "10.0.0.1:8000"))])
-    assert metrics.attempts == {("backup", "10.0.0.2:443", "success"): 1}
-    assert metrics.ejections == {}
+    assert metrics.attempts.counts() == {("backup", "10.0.0.2:443", "success"): 1}
+    assert metrics.ejections.counts() == {}
 
 
 def test_what_the_app_waited_for_its_first_packet_includes_the_attempts_before() -> None:
@@ -153,7 +156,7 @@ def test_a_request_that_no_service_could_answer_is_exhausted(status: int, failur
     record = request(attempt(failure=failure), failure=failure)
     record.status = status
     metrics.request_finished(record)
-    assert metrics.exhausted == {("/v1#0",): 1}
+    assert metrics.exhausted.counts() == {("/v1#0",): 1}
     assert metrics.app_first_packet == {}
 
 
@@ -177,7 +180,7 @@ def test_what_another_service_could_not_have_saved_is_not_exhausted(
     record = request(attempt(failure=failure), failure=failure)
     record.status = status
     metrics.request_finished(record)
-    assert metrics.exhausted == {}
+    assert metrics.exhausted.counts() == {}
 
 
 def test_a_bucket_remembers_the_newest_trace_that_is_kept() -> None:

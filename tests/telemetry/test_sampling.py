@@ -7,22 +7,22 @@ import pytest
 from sidecar.failure import Failure, FailureKind
 from sidecar.record import RequestRecord
 from sidecar.telemetry.sampling import SLOW, Sampler, is_kept, sampler
+from sidecar.wire import traceparent
 from tests.telemetry.records import attempt, request, rescued
 
 
-@pytest.mark.parametrize("sampled", [None, True, False])
-def test_a_request_with_a_failed_attempt_is_always_kept(sampled: bool | None) -> None:
+def test_a_request_with_a_failed_attempt_is_always_kept() -> None:
     """It is what somebody will look for, whatever the app thought at its start."""
     record = rescued()
-    record.sampled = sampled
-    assert is_kept(record, 0.0)
+    assert not record.sampled
+    assert is_kept(record)
 
 
 def test_a_request_that_failed_without_an_attempt_is_kept() -> None:
     """Refused while draining, say."""
     record = request(failure=Failure(FailureKind.DRAINING))
     record.attempts = []
-    assert is_kept(record, 0.0)
+    assert is_kept(record)
 
 
 def _late() -> RequestRecord:
@@ -34,31 +34,27 @@ def _late() -> RequestRecord:
 @pytest.mark.parametrize("record", [_late(), request(attempt(first_packet=SLOW + 1, end=SLOW + 2))])
 def test_a_slow_request_is_kept(record: RequestRecord) -> None:
     """Lateness is how overload begins."""
-    assert is_kept(record, 0.0)
+    assert is_kept(record)
 
 
 def test_a_long_answer_that_began_in_time_is_not_slow() -> None:
     """Long answers are normal."""
-    assert not is_kept(request(attempt(end=300.0)), 0.0)
+    assert not is_kept(request(attempt(end=300.0)))
 
 
-def test_a_plain_success_follows_the_app_and_else_the_ratio() -> None:
+@pytest.mark.parametrize("sampled", [True, False])
+def test_a_plain_success_is_kept_if_its_trace_is_sampled(sampled: bool) -> None:
     """One decision a trace."""
-    record = request(trace_id=(1 << 64) | (1 << 62))
-    assert not is_kept(record, 0.25)
-    assert is_kept(record, 0.26)
-    record.sampled = True
-    assert is_kept(record, 0.0)
-    record.sampled = False
-    assert not is_kept(record, 1.0)
+    record = request()
+    record.sampled = sampled
+    assert is_kept(record) is sampled
 
 
 def test_a_dropped_attempt_is_no_failed_one() -> None:
-    """It says nothing about its endpoint, so the ratio decides."""
+    """It says nothing about its endpoint, so the sampler decides."""
     dropped = attempt()
     dropped.dropped = True
-    assert not is_kept(request(dropped), 0.0)
-    assert is_kept(request(dropped), 1.0)
+    assert not is_kept(request(dropped))
 
 
 @pytest.mark.parametrize(
@@ -115,5 +111,7 @@ def test_an_argument_that_is_no_ratio_is_told_and_ignored(text: str) -> None:
 def test_no_sampler_drops_a_request_with_a_failed_attempt() -> None:
     """`always_off` is about plain successes; whoever wants no traces at all says OTEL_TRACES_EXPORTER=none."""
     off = sampler(0.01, {"OTEL_TRACES_SAMPLER": "always_off"}, written=False)
-    assert is_kept(rescued(), off.ratio)
-    assert not is_kept(request(), off.ratio)
+    bound = traceparent.sampling_bound(off.ratio)
+    for record, kept in ((rescued(), True), (request(), False)):
+        record.sampled = traceparent.is_sampled(record.trace_id, None, bound)
+        assert is_kept(record) is kept

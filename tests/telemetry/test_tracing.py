@@ -25,7 +25,7 @@ def collector() -> Iterator[Collector]:
     receiving.stop()
 
 
-def _run(endpoint: str, scenario: Scenario, *, ratio: float = 0.0, capacity: int = 2048) -> Tracing:
+def _run(endpoint: str, scenario: Scenario, *, capacity: int = 2048) -> Tracing:
     """Runs the scenario and stops; returns the tracing for its counts."""
 
     async def run() -> Tracing:
@@ -33,7 +33,6 @@ def _run(endpoint: str, scenario: Scenario, *, ratio: float = 0.0, capacity: int
         tracing = Tracing(
             Destination(endpoint),
             version="1.2",
-            sample_ratio=ratio,
             loop=asyncio.get_running_loop(),
             report=lambda event, why: reports.put_nowait((event, why)),
             capacity=capacity,
@@ -76,14 +75,16 @@ def _wait_after(scenario: Scenario, collector: Collector, spans: int) -> Scenari
     return waiting
 
 
-def test_plain_successes_are_kept_by_ratio(collector: Collector) -> None:
+def test_plain_successes_are_kept_if_they_are_sampled(collector: Collector) -> None:
     """Nothing is sent of what is not kept."""
 
     async def scenario(tracing: Tracing, _: Reports) -> None:
-        for half in (1 << 62, 3 << 62):
-            tracing.request_finished(request(trace_id=half))
+        for trace_id, sampled in ((1 << 62, True), (3 << 62, False)):
+            record = request(trace_id=trace_id)
+            record.sampled = sampled
+            tracing.request_finished(record)
 
-    _run(collector.endpoint, _wait_after(scenario, collector, 2), ratio=0.5)
+    _run(collector.endpoint, _wait_after(scenario, collector, 2))
     assert {span.trace_id for span in collector.spans()} == {(1 << 62).to_bytes(16)}
 
 
@@ -183,7 +184,7 @@ def test_stopping_what_never_started_returns() -> None:
     async def run() -> int:
         loop = asyncio.get_running_loop()
         where = Destination("http://127.0.0.1:1")
-        tracing = Tracing(where, version="1", sample_ratio=1.0, loop=loop, report=lambda event, why: None)
+        tracing = Tracing(where, version="1", loop=loop, report=lambda event, why: None)
         await tracing.stop()
         return tracing.dropped
 

@@ -68,7 +68,7 @@ def test_a_bad_field_is_ignored(value: bytes) -> None:
 @given(st.integers(1, 2**128 - 1), st.floats(0, 1), st.booleans())
 def test_the_app_decides_where_it_did(trace_id: int, ratio: float, sampled: bool) -> None:
     """One decision a trace."""
-    assert traceparent.is_sampled(trace_id, sampled, ratio) is sampled
+    assert traceparent.is_sampled(trace_id, sampled, traceparent.sampling_bound(ratio)) is sampled
 
 
 @given(st.integers(1, 2**128 - 1), st.floats(0, 1))
@@ -77,4 +77,5 @@ def test_the_ratio_decides_as_the_sdk_does(trace_id: int, ratio: float) -> None:
     from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 
     theirs = TraceIdRatioBased(ratio).should_sample(None, trace_id, "any").decision
-    assert traceparent.is_sampled(trace_id, None, ratio) is (theirs is Decision.RECORD_AND_SAMPLE)
+    bound = traceparent.sampling_bound(ratio)
+    assert traceparent.is_sampled(trace_id, None, bound) is (theirs is Decision.RECORD_AND_SAMPLE)
