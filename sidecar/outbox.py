@@ -12,24 +12,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Final
 
-LARGE = 16 * 1024
+LARGE: Final = 16 * 1024
 
-log = logging.getLogger(__name__)
+log: Final = logging.getLogger(__name__)
 
 
 class Turn:
     """The outboxes that have something to send in this turn of the loop."""
 
-    __slots__ = ("_full", "_loop")
+    __slots__ = ("_at_end", "_call_soon", "_full")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self._call_soon = loop.call_soon
+        self._at_end = self._end  # a method, once looked up
         self._full: list[Outbox] = []
 
     def add(self, outbox: Outbox) -> None:
         if not self._full:
-            self._loop.call_soon(self._end)
+            self._call_soon(self._at_end)
         self._full.append(outbox)
 
     def _end(self) -> None:
@@ -66,8 +68,15 @@ class Outbox:
     def flush(self) -> None:
         """Writes what is kept now: before the connection is closed, or is asked whether it has sent everything."""
         unsent, self.unsent = self.unsent, b""
-        if unsent and not self._transport.is_closing():
+        if not unsent:
+            return
+        try:
             self._transport.write(unsent)
+        except (
+            RuntimeError
+        ):  # so uvloop refuses where the connection has ended: there is nobody to send it to
+            if not self._transport.is_closing():
+                raise
 
     def give_up(self) -> None:
         """Ends the connection: with a hole in what it carries it must not go on."""

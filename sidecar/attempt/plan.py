@@ -45,6 +45,7 @@ is there for answers that take long. Nothing begins after it, nothing waits beyo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from sidecar.attempt.backoff import backoff, pushback
 from sidecar.attempt.commands import Answer, Chooser, Drop, E, Queue, Try, Wait
@@ -66,8 +67,8 @@ from sidecar.terms import HEDGE, Skipped
 
 __all__ = ["Answer", "Chooser", "Drop", "Plan", "Queue", "State", "Try", "Wait"]
 
-LATE = Failure(FailureKind.FIRST_PACKET_TIMEOUT)
-_make = tuple.__new__  # a Try a request: its own constructor costs twice as much
+LATE: Final = Failure(FailureKind.FIRST_PACKET_TIMEOUT)
+_make: Final = tuple.__new__  # a Try a request: its own constructor costs twice as much
 
 
 class Plan(Standing[E]):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 from random import Random
-from typing import Generic
+from typing import Final, Generic
 
 from sidecar.attempt.budget import RetryBudget
 from sidecar.attempt.commands import Chooser, E
@@ -19,8 +19,8 @@ from sidecar.attempt.time_left import TimeLeft
 from sidecar.failure import Failure, FailureKind, fallback_words, may_retry_same
 from sidecar.policy.snapshot import Route
 
-FOREVER = TimeLeft(None, None)
-TIMEOUT_WORDS = frozenset(("first_packet_timeout", "response_timeout"))
+FOREVER: Final = TimeLeft(None, None)
+TIMEOUT_WORDS: Final = frozenset(("first_packet_timeout", "response_timeout"))
 
 
 class State(Enum):
@@ -35,7 +35,12 @@ class State(Enum):
 
 
 # Looked up by name at every turn: of an Enum's class each look costs ten times as much.
-NEW, TRYING, WAITING, COMMITTED, ANSWERED, ENDED = State
+NEW: Final = State.NEW
+TRYING: Final = State.TRYING
+WAITING: Final = State.WAITING
+COMMITTED: Final = State.COMMITTED
+ANSWERED: Final = State.ANSWERED
+ENDED: Final = State.ENDED
 
 
 def key_is_refused(failure: Failure) -> bool:

@@ -7,27 +7,29 @@ Rule:    the message names the code and the request id, never an endpoint's addr
 
 from __future__ import annotations
 
+from binascii import hexlify
 from math import ceil
+from typing import Final
 
 from sidecar.failure import Failure, FailureKind, face
 from sidecar.record import RequestRecord
 from sidecar.wire.dialect import Shape, error_body
 
 # Where nobody can say when a place is free: at any moment, and an SDK's own backoff may be half a minute.
-RETRY_AFTER = 1.0
-RETRY_AFTER_STATUSES = frozenset((429, 503))
+RETRY_AFTER: Final = 1.0
+RETRY_AFTER_STATUSES: Final = frozenset((429, 503))
 
 # What the sidecar says instead of the service on an error that it has retried already.
-RETRIED_FIELDS = frozenset((b"x-should-retry",))
+RETRIED_FIELDS: Final = frozenset((b"x-should-retry",))
 # And of its own rate limits, which are the nearer ones.
-QUOTA_FIELDS = frozenset(
+QUOTA_FIELDS: Final = frozenset(
     b"x-ratelimit-%b-%b" % (what, kind)
     for what in (b"limit", b"remaining", b"reset")
     for kind in (b"requests", b"tokens")
 )
-RETRIED_AND_QUOTA_FIELDS = RETRIED_FIELDS | QUOTA_FIELDS
+RETRIED_AND_QUOTA_FIELDS: Final = RETRIED_FIELDS | QUOTA_FIELDS
 
-MESSAGES = {
+MESSAGES: Final = {
     FailureKind.CONNECT_FAILURE: "No LLM service could be reached",
     FailureKind.TLS_ERROR: "No LLM service could be reached over TLS",
     FailureKind.RESET: "The LLM service closed the connection before it had answered",
@@ -56,10 +58,10 @@ def retried(record: RequestRecord) -> bool:
 
 def answer_fields(record: RequestRecord, *, failed: bool) -> bytes:
     """The `x-sidecar-*` fields of every answer, and on an error whether the app's SDK should try again."""
-    fields = b"x-sidecar-request-id: %016x\r\nx-sidecar-service: %b\r\nx-sidecar-attempts: %d\r\n" % (
-        record.span_id,
+    fields = b"x-sidecar-request-id: %b\r\nx-sidecar-service: %b\r\nx-sidecar-attempts: %b\r\n" % (
+        hexlify(record.span_id.to_bytes(8, "big")),  # half of what %016x costs
         record.service.encode("latin-1"),
-        len(record.attempts),
+        str(len(record.attempts)).encode(),
     )
     if failed and retried(record):
         fields += b"x-should-retry: false\r\n"

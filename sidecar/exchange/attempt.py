@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from enum import Enum
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.exchange.gate import OPEN, Gate
 from sidecar.exchange.guard import guarded
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sidecar.quota.quota import Taken
     from sidecar.upstream.dial import Dial
 
-ERROR_BODY_GRACE = 1.0  # for the rest of an error's body; then it counts without it
+ERROR_BODY_GRACE: Final = 1.0  # for the rest of an error's body; then it counts without it
 
 
 class Phase(Enum):
@@ -44,9 +44,12 @@ class Phase(Enum):
 
 
 # Looked up by name all the time: of an Enum's class each look costs ten times as much.
-DIALING, GATED, RELAYING, ENDED = Phase
-NOTHING_TO_SEND = (b"", b"")
-IN_ONE_WRITE = 65536  # of a larger body no copy is made to send it behind its head
+DIALING: Final = Phase.DIALING
+GATED: Final = Phase.GATED
+RELAYING: Final = Phase.RELAYING
+ENDED: Final = Phase.ENDED
+NOTHING_TO_SEND: Final = (b"", b"")
+IN_ONE_WRITE: Final = 65536  # of a larger body no copy is made to send it behind its head
 
 
 class Attempt:

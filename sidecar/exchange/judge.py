@@ -7,7 +7,7 @@ Rule:    called once an attempt, synchronously at its end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.failure import FailureKind, Verdict, verdict
 from sidecar.health.scopes import blame_of
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sidecar.health.ledger import EndpointHealth
     from sidecar.record import AttemptRecord
 
-SUCCESS = Verdict.SUCCESS
+SUCCESS: Final = Verdict.SUCCESS
 
 
 class Judged(Protocol):

@@ -10,7 +10,7 @@ Why:     matching routes and writing heads anew cost as much as all the rest of 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.route.ask import Ask
 from sidecar.route.candidates import Candidates
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sidecar.wire.dialect import Shape
     from sidecar.wire.heads import RequestHead
 
-LANES = 256
+LANES: Final = 256
 
 
 class Leg:

@@ -6,7 +6,7 @@ Out:     bytes to the app's connection, counted in the record.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.exchange.answers import (
     QUOTA_FIELDS,
@@ -19,14 +19,15 @@ from sidecar.exchange.answers import (
 from sidecar.exchange.gate import Gate
 from sidecar.exchange.relay import Relay, StreamRelay, framing_for
 from sidecar.failure import Failure
-from sidecar.record import RequestRecord
-from sidecar.wire.dialect import Shape, error_event
+from sidecar.wire.dialect import error_event
 from sidecar.wire.framing import Walker
-from sidecar.wire.heads import RequestHead
 from sidecar.wire.rewrite import CHUNKED, UNTIL_CLOSE, content_length, downstream_head
 from sidecar.wire.usage import usage_of_answer
 
-NO_NAMES: frozenset[bytes] = frozenset()
+if TYPE_CHECKING:
+    from sidecar.exchange.exchange import Exchange
+
+NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
 
 class App(Protocol):
@@ -49,23 +50,7 @@ class App(Protocol):
         """The answer cannot be ended as it should: what was sent goes out, then the connection ends."""
 
 
-class Asker(Protocol):
-    """The request that is answered."""
-
-    @property
-    def app(self) -> App: ...
-
-    @property
-    def head(self) -> RequestHead: ...
-
-    @property
-    def record(self) -> RequestRecord: ...
-
-    @property
-    def shape(self) -> Shape: ...
-
-
-def whole(asker: Asker, gate: Gate) -> None:
+def whole(asker: Exchange, gate: Gate) -> None:
     """An answer that is here from its first to its last byte."""
     head, record, app = gate.head, asker.record, asker.app
     assert head is not None
@@ -84,7 +69,7 @@ def whole(asker: Asker, gate: Gate) -> None:
     app.send(data)
 
 
-def begin(asker: Asker, gate: Gate, walker: Walker) -> tuple[Relay | StreamRelay, bool]:
+def begin(asker: Exchange, gate: Gate, walker: Walker) -> tuple[Relay | StreamRelay, bool]:
     """Head and held bytes of an answer that goes on; the relay writes the rest. Whether only the close of the app's
     connection will end it (HTTP/1.0)."""
     head, reader, record, app = gate.head, gate.reader, asker.record, asker.app
@@ -107,7 +92,7 @@ def begin(asker: Asker, gate: Gate, walker: Walker) -> tuple[Relay | StreamRelay
     return relay, framing.until_close
 
 
-def own(asker: Asker, failure: Failure) -> None:
+def own(asker: Exchange, failure: Failure) -> None:
     """The sidecar's own error."""
     record, app = asker.record, asker.app
     record.status, data = local_answer(asker.shape, failure, record, keep_alive=app.keep_alive)
@@ -115,7 +100,7 @@ def own(asker: Asker, failure: Failure) -> None:
     app.send(data)
 
 
-def last_words(asker: Asker, gate: Gate, failure: Failure, relay: Relay | StreamRelay) -> None:
+def last_words(asker: Exchange, gate: Gate, failure: Failure, relay: Relay | StreamRelay) -> None:
     """Tells the app in its dialect that its stream is broken, where that can still be said."""
     reader, record = gate.reader, asker.record
     if reader is None:
@@ -135,7 +120,7 @@ def last_words(asker: Asker, gate: Gate, failure: Failure, relay: Relay | Stream
         asker.app.send(words)
 
 
-def _head(asker: Asker, gate: Gate, framing: bytes, *, keep_alive: bool) -> bytes:
+def _head(asker: Exchange, gate: Gate, framing: bytes, *, keep_alive: bool) -> bytes:
     head, record = gate.head, asker.record
     assert head is not None
     failed = head.status >= 400

@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic
+from typing import Final
 
-TICK = 0.001  # the loop's clock is cut to whole milliseconds: a timer set a tick late is never early
+TICK: Final = 0.001  # the loop's clock is cut to whole milliseconds: a timer set a tick late is never early
 
 
 class Silence:

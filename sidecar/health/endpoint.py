@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from typing import Final
 
 from sidecar.frozen import Frozen
 from sidecar.health.active import ProbeVerdict
@@ -30,11 +31,11 @@ from sidecar.policy.snapshot import PassiveHealth
 from sidecar.terms import EndpointKey
 
 # Share at the start of a ramp: Envoy's slow start begins at 10 % too; from 0 nothing would ever be sent.
-FLOOR = 0.1
+FLOOR: Final = 0.1
 # What may be saved up while nobody asks. Below 2 a share of 0.6 would in truth be every second request.
-MOST_CREDIT = 2.0
+MOST_CREDIT: Final = 2.0
 # Ten additions of 0.1 may end a hair below 1.
-ENOUGH_CREDIT = 1.0 - 1e-9
+ENOUGH_CREDIT: Final = 1.0 - 1e-9
 
 
 class State(StrEnum):
@@ -49,8 +50,10 @@ class State(StrEnum):
     REMOVED = "removed"  # not listed any more, but attempts on it may still be in flight
 
 
-AVAILABLE = State.AVAILABLE  # asked for at every pick: of an Enum's class each look costs ten times as much
-IN_ROTATION = frozenset({State.AVAILABLE, State.RAMP})
+AVAILABLE: Final = (
+    State.AVAILABLE
+)  # asked for at every pick: of an Enum's class each look costs ten times as much
+IN_ROTATION: Final = frozenset({State.AVAILABLE, State.RAMP})
 
 
 class Absence(Frozen):

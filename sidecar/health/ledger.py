@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
+from typing import Final
 
 from sidecar.failure import Verdict
 from sidecar.health.endpoint import AVAILABLE, Absence, EndpointHealth, State, Traffic
@@ -50,11 +51,12 @@ from sidecar.terms import EndpointKey
 
 __all__ = ["EndpointHealth", "EndpointStatus", "Ledger"]
 
-LEAST_EXTENSION = 1.0
-NOTHING: Sequence[HealthEvent] = ()
-NO_SCOPES = Scopes()  # of a service that is gone
-REMOVED = State.REMOVED
-SUCCESS, IGNORABLE = Verdict.SUCCESS, Verdict.IGNORABLE
+LEAST_EXTENSION: Final = 1.0
+NOTHING: Final[Sequence[HealthEvent]] = ()
+NO_SCOPES: Final = Scopes()  # of a service that is gone
+REMOVED: Final = State.REMOVED
+SUCCESS: Final = Verdict.SUCCESS
+IGNORABLE: Final = Verdict.IGNORABLE
 
 
 class Ledger:

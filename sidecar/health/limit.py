@@ -38,34 +38,37 @@ from __future__ import annotations
 from collections import deque
 from math import exp2, inf
 from random import Random
+from typing import Final
 
-BETA = 0.8  # share of what was in use that is left after a cut
+BETA: Final = 0.8  # share of what was in use that is left after a cut
 
 # Timeouts until the limit is back at what was in use. Sooner finds free slots sooner, and is late more often.
-RECOVERY = 30.0
-SHORTEST_RECOVERY = 1.0
-LONGEST_RECOVERY = 60.0
+RECOVERY: Final = 30.0
+SHORTEST_RECOVERY: Final = 1.0
+LONGEST_RECOVERY: Final = 60.0
 # After that it grows by as much as it was cut, but at least by this, in the same time again.
-FASTER = 1.0
-EARNED = 0.5
+FASTER: Final = 1.0
+EARNED: Final = 0.5
 
 # Before anything is proven: more than a quiet pod ever has in flight, less than a small GPU dies of.
-START = 16.0
+START: Final = 16.0
 
 # From 16 to 100 in sixteen rounds of answers: soon enough for a batch job, and slow enough for a small GPU in a surge,
 # whose rounds take longer the more it has.
-UNSEEN = 0.125
+UNSEEN: Final = 0.125
 
-RELIEF = 0.6
-PROBING = 2.0
-MOST_PRESSURE = 4.0
-LONGEST_GAP = 8.0  # seconds, before chance: an endpoint that works again is not found out later than this
+RELIEF: Final = 0.6
+PROBING: Final = 2.0
+MOST_PRESSURE: Final = 4.0
+LONGEST_GAP: Final = (
+    8.0  # seconds, before chance: an endpoint that works again is not found out later than this
+)
 
-FRESH = 2.0  # seconds that a reading of the server's queue is believed
+FRESH: Final = 2.0  # seconds that a reading of the server's queue is believed
 
 # Seconds that an attempt lasts, until one has ended well; after that an average over about ten of them.
-USUAL = 2.0
-NEWS = 0.1
+USUAL: Final = 2.0
+NEWS: Final = 0.1
 
 
 class Limit:

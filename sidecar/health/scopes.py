@@ -17,15 +17,15 @@ Limits:  MOST models a service; the one that is back first makes room. A name th
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sidecar.failure import Failure, FailureKind
 from sidecar.terms import Skipped
 
-MINUTE = 60.0
-MOST = 100
-LONGEST_NAME = 256
-LEAST_EXTENSION = 1.0
+MINUTE: Final = 60.0
+MOST: Final = 100
+LONGEST_NAME: Final = 256
+LEAST_EXTENSION: Final = 1.0
 
 
 class Scope(NamedTuple):

@@ -8,8 +8,10 @@ Limits:  the ring turns in steps of a tenth of the window, so it spans between 0
 
 from __future__ import annotations
 
+from typing import Final
+
 # Ten steps: an old failure is forgotten at most a tenth of the window early, and a roll stays cheap.
-STEPS = 10
+STEPS: Final = 10
 
 
 class Window:

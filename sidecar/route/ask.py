@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sidecar.policy.snapshot import HashOn
 
@@ -19,4 +19,4 @@ class Ask(NamedTuple):
     key: Callable[[HashOn], bytes | None] = no_key
 
 
-ANYTHING = Ask()
+ANYTHING: Final = Ask()

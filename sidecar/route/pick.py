@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from sidecar.route.ask import Ask
 from sidecar.terms import EndpointKey
 
-MANY = 10
+MANY: Final = 10
 
 
 class Endpoint(Protocol):

@@ -80,8 +80,7 @@ class UpstreamConnection:
         """The exchange was whole: the next one may use the connection."""
         self.user = None
         self.served += 1
-        transport = self.transport
-        if self._outbox.unsent or transport.get_write_buffer_size() or transport.is_closing():
+        if self._outbox.unsent or self.transport.get_write_buffer_size():
             self.abort()  # the answer came before the request was sent: its rest would meet the next exchange
             return
         if self._paused:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic
+from typing import Final
 
 from sidecar.failure import Failure
 from sidecar.outbox import Turn
@@ -19,8 +20,8 @@ from sidecar.upstream.connection import UpstreamConnection
 from sidecar.upstream.dial import Dial, dial
 from sidecar.upstream.tls import TlsReader
 
-MAX_IDLE = 128
-IDLE_SECONDS = (
+MAX_IDLE: Final = 128
+IDLE_SECONDS: Final = (
     55.0  # below the usual 60 s of load balancers; a server with less (uvicorn: 5 s) just closes first
 )
 
@@ -28,7 +29,19 @@ IDLE_SECONDS = (
 class EndpointPool:
     """All connections of one endpoint."""
 
-    __slots__ = ("_dials", "_idle", "_loop", "_server_name", "_sweep", "_tls", "address", "closed", "turn")
+    __slots__ = (
+        "_dials",
+        "_idle",
+        "_idle_seconds",
+        "_loop",
+        "_max_idle",
+        "_server_name",
+        "_sweep",
+        "_tls",
+        "address",
+        "closed",
+        "turn",
+    )
 
     def __init__(
         self,
@@ -36,12 +49,17 @@ class EndpointPool:
         address: Address,
         tls: TlsReader | None = None,
         server_name: str | None = None,
+        *,
+        max_idle: int = MAX_IDLE,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._loop = loop
         self.turn = Turn(loop)
         self.address = address
         self._tls = tls
         self._server_name = server_name
+        self._max_idle = max_idle
+        self._idle_seconds = idle_seconds
         self._idle: dict[UpstreamConnection, float] = {}  # connection -> idle since, oldest first
         self._dials: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -52,7 +70,7 @@ class EndpointPool:
         idle = self._idle
         while idle:
             connection, since = idle.popitem()
-            if now - since < IDLE_SECONDS and not connection.transport.is_closing():
+            if now - since < self._idle_seconds and not connection.transport.is_closing():
                 return connection
             connection.abort()
         return None
@@ -63,10 +81,10 @@ class EndpointPool:
             return
         idle = self._idle
         idle[connection] = now
-        if len(idle) > MAX_IDLE:
+        if len(idle) > self._max_idle:
             next(iter(idle)).abort()
         if self._sweep is None:
-            self._sweep = self._loop.call_later(IDLE_SECONDS, self._close_aged)
+            self._sweep = self._loop.call_later(self._idle_seconds, self._close_aged)
 
     def forget(self, connection: UpstreamConnection) -> None:
         self._idle.pop(connection, None)
@@ -85,8 +103,8 @@ class EndpointPool:
         self._sweep = None
         now = monotonic()
         for connection, since in list(self._idle.items()):
-            if now - since < IDLE_SECONDS:
-                self._sweep = self._loop.call_later(since + IDLE_SECONDS - now, self._close_aged)
+            if now - since < self._idle_seconds:
+                self._sweep = self._loop.call_later(since + self._idle_seconds - now, self._close_aged)
                 return
             connection.abort()
 

@@ -12,9 +12,8 @@ import pytest
 from sidecar.failure import Failure, FailureKind
 from sidecar.policy.snapshot import Tls
 from sidecar.terms import Address, TcpAddress, UnixAddress
-from sidecar.upstream import pool as pools
 from sidecar.upstream.connection import UpstreamConnection
-from sidecar.upstream.pool import EndpointPool
+from sidecar.upstream.pool import IDLE_SECONDS, MAX_IDLE, EndpointPool
 from sidecar.upstream.tls import TlsReader
 from tests.daemon.loop import run
 from tests.daemon.sidecar import free_port
@@ -26,6 +25,12 @@ from .peer import User, connected, dialled, peer
 def pool_of(address: Address, tls: Tls | None = None, name: str | None = None) -> EndpointPool:
     reader = TlsReader(tls, monotonic()) if tls is not None else None
     return EndpointPool(asyncio.get_running_loop(), address, reader, name)
+
+
+def small_pool(
+    address: Address, *, max_idle: int = MAX_IDLE, idle_seconds: float = IDLE_SECONDS
+) -> EndpointPool:
+    return EndpointPool(asyncio.get_running_loop(), address, max_idle=max_idle, idle_seconds=idle_seconds)
 
 
 async def failed(pool: EndpointPool, timeout: float = 5.0) -> Failure:
@@ -52,12 +57,10 @@ def test_the_connection_used_last_is_used_first() -> None:
     run(test())
 
 
-def test_only_so_many_idle_connections_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "MAX_IDLE", 2)
-
+def test_only_so_many_idle_connections_are_kept() -> None:
     async def test() -> None:
         async with peer() as server:
-            pool = pool_of(server.address)
+            pool = small_pool(server.address, max_idle=2)
             connections = [await connected(pool) for _ in range(3)]
             for connection in connections:
                 connection.release(monotonic())
@@ -68,27 +71,24 @@ def test_only_so_many_idle_connections_are_kept(monkeypatch: pytest.MonkeyPatch)
     run(test())
 
 
-def test_an_idle_connection_that_is_too_old_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_connection_that_is_too_old_is_not_used() -> None:
     """The other side may be about to close it."""
 
     async def test() -> None:
         async with peer() as server:
             pool = pool_of(server.address)
             (await connected(pool)).release(monotonic())
-            monkeypatch.setattr(pools, "IDLE_SECONDS", 0.0)
-            assert pool.acquire(monotonic()) is None
+            assert pool.acquire(monotonic() + IDLE_SECONDS) is None
             await server.until(0, ended=True)
             pool.close()
 
     run(test())
 
 
-def test_an_idle_connection_ends_by_itself_when_nobody_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "IDLE_SECONDS", 0.05)
-
+def test_an_idle_connection_ends_by_itself_when_nobody_asks_for_it() -> None:
     async def test() -> None:
         async with peer() as server:
-            pool = pool_of(server.address)
+            pool = small_pool(server.address, idle_seconds=0.05)
             first, second = await connected(pool), await connected(pool)
             first.release(monotonic())
             await asyncio.sleep(0.03)
