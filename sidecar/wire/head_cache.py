@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from typing import Final, Generic, TypeVar
 
-from sidecar.wire.digits import MOST, decimal
+from sidecar.wire.digits import decimal
 from sidecar.wire.heads import (
+    CRLF,
     Refusal,
     RequestHead,
     ResponseHead,
@@ -141,15 +142,16 @@ def likely(raw: bytes, head: H) -> Likely[H] | None:
 
 def _cut_length(head: bytes) -> tuple[bytes | None, int | None]:
     """The head without the digits of its Content-Length, and their value; no head where something else stands there."""
-    front, name, back = head.partition(_LENGTH)
-    if not name:
-        front, name, back = head.partition(_LOWER_LENGTH)
-        if not name:
+    begin = head.find(_LENGTH)
+    if begin < 0:
+        begin = head.find(_LOWER_LENGTH)
+        if begin < 0:
             return head, None
-    digits, _, back = back.partition(b"\r\n")
-    if not digits.isdigit() or len(digits) > MOST:
+    begin += len(_LENGTH)
+    length, end = decimal(head, begin)
+    if end == begin or head[end : end + 2] != CRLF:
         return None, None
-    return b"%b%b\r\n%b" % (front, name, back), int(digits)
+    return head[:begin] + head[end:], length
 
 
 def _cut_trace(head: bytes) -> tuple[bytes | None, bytes | None]:
