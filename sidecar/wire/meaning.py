@@ -10,11 +10,11 @@ Source:  the public streaming formats of OpenAI (chat, completions, Responses) a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from sidecar.wire.dialect import Shape
+from sidecar.wire.json_text import parse
 from sidecar.wire.sse import Event
 
 # A choice's delta has come to something once one of these is not empty.
@@ -157,7 +157,7 @@ _READERS: Final[dict[Shape, Callable[[dict[str, Any], bytes | None], Meaning]]] 
 
 def _parse(data: bytes) -> object:
     try:
-        return json.loads(data)
+        return parse(data.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         return None
 

@@ -24,6 +24,8 @@ import json
 import re
 from typing import Final, NamedTuple
 
+from sidecar.wire.json_text import parse
+
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _COMMA: Final = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 _TEXT: Final = r'[^"\\\x00-\x1f]*+'
@@ -39,8 +41,6 @@ _MAX_MEMBERS: Final = 10_000
 _BOM: Final = b"\xef\xbb\xbf"
 _BACKSLASH: Final = 92
 _decode: Final = json.JSONDecoder().raw_decode
-# The C scanner itself, without its search for white space around; it raises StopIteration where nothing begins.
-_scan: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # no stub knows it
 
 
 class Peek(NamedTuple):
@@ -67,7 +67,7 @@ def peek(body: bytes) -> Peek:
         if not body.isascii():
             body.decode()
         return _large(body, begin)
-    except (ValueError, StopIteration, RecursionError):
+    except (ValueError, RecursionError):
         return _INVALID
 
 
@@ -90,10 +90,8 @@ def prompt_prefix(body: bytes, length: int) -> bytes | None:
 
 
 def _whole(body: bytes, begin: int, place: int) -> Peek:
-    text = (body[begin:] if begin else body).decode()
-    scanned: tuple[object, int] = _scan(text, 0 if text.startswith("{") else _after(_SPACE, text, 0))
-    said, end = scanned
-    if type(said) is not dict or (end != len(text) and _after(_SPACE, text, end) != len(text)):
+    said = parse((body[begin:] if begin else body).decode())
+    if type(said) is not dict:
         return _INVALID
     model = said.get("model")
     value = None
