@@ -26,7 +26,8 @@ from sidecar.telemetry.lines import Lines
 from sidecar.telemetry.loop_lag import LoopLag
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.output import Output
-from sidecar.telemetry.sampling import Sampler, is_kept, sampler
+from sidecar.telemetry.sampler import Sampler, sampler
+from sidecar.telemetry.sampling import is_kept
 from sidecar.telemetry.sinks import Sinks
 from sidecar.telemetry.walltime import WallTime
 

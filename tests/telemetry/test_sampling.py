@@ -6,7 +6,8 @@ import pytest
 
 from sidecar.failure import Failure, FailureKind
 from sidecar.record import RequestRecord
-from sidecar.telemetry.sampling import SLOW, Sampler, is_kept, sampler
+from sidecar.telemetry.sampler import Sampler, sampler
+from sidecar.telemetry.sampling import SLOW, is_kept
 from sidecar.wire import traceparent
 from tests.telemetry.records import attempt, request, rescued
 
