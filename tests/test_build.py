@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
+import mypyc
 import pytest
 
 from tests.compiled import ROOT, build
@@ -37,6 +39,29 @@ def test_sources_that_mypy_refuses_are_an_error_and_no_exit(
     with pytest.raises(RuntimeError, match="mypyc refuses"):
         build.compile_modules(tmp_path, ["wrong.py"])
     assert "wrong.py:1" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(build.hindrance() != "", reason=build.hindrance())
+def test_what_the_linker_does_not_know_is_left_out(tmp_path: Path) -> None:
+    assert build.is_had("-lc", tmp_path)
+    assert not build.is_had("-Wl,--no-such-flag", tmp_path)
+
+
+@pytest.mark.skipif(build.hindrance() != "", reason=build.hindrance())
+def test_what_is_linked_but_cannot_be_loaded_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A loader that is too old for packed relocations leaves pointers as they are, and whatever follows one dies."""
+    monkeypatch.setattr(build, "TRIED", build.TRIED.replace("= &one", "= 0"))
+    assert not build.is_had("-lc", tmp_path)
+
+
+def test_what_is_told_to_be_rare_is_what_mypyc_calls() -> None:
+    """A name that it gave up would do no harm, and no good."""
+    called = Path(mypyc.__file__).with_name("lib-rt").joinpath("CPy.h").read_text()
+    names = re.findall(r"(CPy\w+)\(", build.RARE)
+    assert len(names) == 7
+    assert [name for name in names if f"{name}(" not in called] == []
 
 
 def test_an_sdist_has_sources_alone(tmp_path: Path) -> None:

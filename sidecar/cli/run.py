@@ -51,14 +51,13 @@ def serve(config: str | None) -> int:
     """Runs the daemon with this config file, or else the usual one."""
     path = config or os.environ.get("SIDECAR_CONFIG") or DEFAULT_CONFIG
     text = _read(path)
+    from sidecar.cli.later import UNUSED, load_later
+
+    load_later(*UNUSED)
     import asyncio
 
     import uvloop
 
-    from sidecar.cli.later import load_later
-
-    load_later("google.protobuf.internal.python_message")
-    load_later("calendar")  # of what protobuf's Timestamp can do and nobody here asks of it
     from sidecar.policy import load
 
     loaded = load(text)

@@ -44,6 +44,25 @@ def test_either_implementation_of_protobuf_does(implementation: str) -> None:
     assert _run(code, PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=implementation) == "1\n"
 
 
+def test_a_module_that_is_in_a_package_comes_with_it() -> None:
+    code = "load_later('html'); from html.entities import html5; import html; print(html.escape('<'), len(html5) > 0)"
+    assert _run(code) == "&lt; True\n"
+
+
+def test_threads_that_ask_at_once_get_the_same_module() -> None:
+    code = (
+        "from threading import Barrier, Thread; sys.setswitchinterval(1e-6);"
+        "found, together = [], Barrier(8, timeout=10);"
+        "names = ['wave', 'colorsys', 'fileinput', 'netrc', 'quopri']; load_later(*names);"
+        "held = [sys.modules[n] for n in names];"
+        "ask = lambda: [(together.wait(), found.append(id(m.__file__))) for m in held];"
+        "threads = [Thread(target=ask) for _ in range(8)];"
+        "[t.start() for t in threads]; [t.join() for t in threads];"
+        "print(len(found), len(set(found)), {type(sys.modules[n]).__name__ for n in names})"
+    )
+    assert _run(code) == "40 5 {'module'}\n"
+
+
 def test_a_module_that_is_there_already_stays() -> None:
     code = (
         "import json; before = sys.modules['json']; load_later('json'); print(sys.modules['json'] is before)"

@@ -6,6 +6,7 @@ import pytest
 
 from bench.guard import start
 from bench.guard.kept import PYTHON, compare, complaint, kept
+from sidecar.cli.later import UNUSED as LATER
 
 PARTS = (  # of what is off here
     *("grpc", "grpc_status", "opentelemetry", "prometheus_client", "aiodns", "pycares"),
@@ -36,7 +37,7 @@ def started() -> start.Start:
     return start.start()
 
 
-@pytest.mark.parametrize("module", [*PARTS, *UNUSED, *NEVER, *HEAVY])
+@pytest.mark.parametrize("module", [*PARTS, *UNUSED, *NEVER, *HEAVY, *LATER])
 def test_the_bare_data_path_does_without(module: str, started: start.Start) -> None:
     within = f"{module}."
     assert [name for name in started.modules if name == module or name.startswith(within)] == []
