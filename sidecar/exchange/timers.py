@@ -1,36 +1,44 @@
 """Deadlines of one length, all served by one timer.
 
 In:      waiters, each with the moment it began to wait.
-Out:     `on_due(waiter, now)` for each whose time is up; never early, and late by the loop's next tick.
+Out:     `on_due(waiter, now)` for each whose time is up; never early, and less than two of the loop's ticks late.
 Why:     a `call_later` per request costs microseconds and a heap entry; as all deadlines of one queue have the
          same length, insertion order is due order and a dict is the whole data structure.
-Units:   monotonic seconds. The loop's own clock is the same one, cut to whole milliseconds: a delay added to it may
-         ring up to 0.9 ms early. So the timer is set for the first whole millisecond that is not before the deadline.
+Units:   monotonic seconds. The loop's clock is the same one, cut to whole milliseconds, but the wait for a timer is so
+         many of them from where it begins, wherever within one that is. So the timer is set for the whole
+         millisecond before the deadline: a loop that has waited since the request came is woken right behind the
+         deadline. One that had other things to do may be woken before it; then the next millisecond is behind it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from math import ceil, floor
+from math import floor
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
-TICKS = 1000.0  # of the loop's clock, a second
+TICKS: Final = 1000.0  # of the loop's clock, a second
 
 
 class DeadlineQueue(Generic[T]):
     """Waiters that all wait `length` seconds; a waiter is in the queue at most once."""
 
-    __slots__ = ("_handle", "_loop", "_on_due", "_waiting", "length")
+    __slots__ = ("_clock", "_handle", "_loop", "_on_due", "_waiting", "length")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, length: float, on_due: Callable[[T, float], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        length: float,
+        on_due: Callable[[T, float], None],
+        *,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.length = length
         self._loop = loop
         self._on_due = on_due
+        self._clock = clock
         self._waiting: dict[T, float] = {}
         self._handle: asyncio.TimerHandle | None = None
 
@@ -59,7 +67,7 @@ class DeadlineQueue(Generic[T]):
 
     def _fire(self) -> None:
         self._handle = None
-        now = monotonic()
+        now = self._clock()
         waiting = self._waiting
         try:
             while waiting:
@@ -76,8 +84,8 @@ class DeadlineQueue(Generic[T]):
             self._arm(next(iter(self._waiting.values())), now)
 
     def _arm(self, deadline: float, now: float) -> None:
-        ticks = ceil(deadline * TICKS) - floor(now * TICKS)
-        self._handle = self._loop.call_later(ticks / TICKS, self._fire)
+        tick = max(floor(deadline * TICKS), floor(now * TICKS) + 1)  # never at once: that would spin
+        self._handle = self._loop.call_at(tick / TICKS, self._fire)
 
 
 class Deadlines(Generic[T]):

@@ -109,8 +109,9 @@ class Chaos:
             case 3:  # silence, until the caller goes
                 await reader.read(1)
                 writer.close()
-            case 4:
-                await asyncio.sleep(0.1)
+            case 4:  # or until it has had enough itself
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(reader.read(1), 0.1)
                 writer.close()
 
 

@@ -8,6 +8,9 @@ from typing import cast
 
 import pytest
 
+from sidecar.daemon import Daemon
+from sidecar.exchange.exchange import Exchange
+
 from .llm import (
     CHAT,
     DONE,
@@ -25,6 +28,7 @@ from .llm import (
 )
 from .loop import run
 from .sidecar import App, ask, chat, config, free_port, post, service, sidecar
+from .waiting import until
 
 FAST = {"timeouts": {"first_packet": "150ms", "connect": "1s"}}
 
@@ -447,6 +451,13 @@ def test_with_commit_complete_even_a_stream_that_breaks_late_is_rescued() -> Non
     run(test())
 
 
+def reads_no_more(daemon: Daemon) -> bool:
+    """Whether the one request in flight has its LLM wait."""
+    (exchange,) = cast(set[Exchange], daemon._shared.exchanges)
+    attempt = exchange._attempt
+    return attempt is not None and attempt._connection is not None and attempt._connection._paused
+
+
 def test_a_slow_app_pauses_the_llm_instead_of_filling_memory() -> None:
     async def test() -> None:
         sent = 0
@@ -464,11 +475,8 @@ def test_a_slow_app_pauses_the_llm_instead_of_filling_memory() -> None:
             app = await App.over_unix(daemon)
             cast(asyncio.Transport, app.writer.transport).pause_reading()
             app.send(chat(stream=True))
-            before = -1
-            while sent != before:  # until nothing moves any more
-                before = sent
-                await asyncio.sleep(0.2)
-            assert 0 < sent < 16_000_000
+            await until(lambda: sent and reads_no_more(daemon))
+            assert sent < 16_000_000
             app.close()
 
     run(test())

@@ -145,17 +145,21 @@ def test_a_stream_that_has_begun_in_time_is_not_hedged() -> None:
     async def test() -> None:
         head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
         begun = then_silence(head, b'data: {"choices": [{"delta": {"content": "x"}}]}\n\n')
-        async with Llm(begun) as one, Llm(stream("no")) as other:
-            written = config(service("a", one, **PATIENT), service("b", other, **PATIENT), route=HEDGE)
+        go = asyncio.Event()
+        async with Llm(held(go, begun)) as one, Llm(stream("no")) as other:
+            written = config(
+                service("a", one, **PATIENT),
+                service("b", other, **PATIENT),
+                route={"hedge": {"after": "20s"}},
+            )
             async with sidecar(written) as daemon:
+                (to_hedge,) = daemon._shared.clocks.hedge._queues.values()
                 app = await App.over_unix(daemon)
                 app.send(chat(stream=True))
+                await until(lambda: len(to_hedge) == 1)
+                go.set()
                 await asyncio.wait_for(app.reader.readuntil(b'"x"'), 10)
-                loop = asyncio.get_running_loop()
-                passed = asyncio.Event()
-                loop.call_later(0.1, passed.set)  # more than three times as long as the hedge waits
-                await passed.wait()
-                assert not other.received
+                assert not len(to_hedge)
                 app.close()
 
     run(test())

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from math import floor
+from random import Random
+from statistics import median
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvloop
@@ -36,6 +40,107 @@ def test_deadlines_come_in_order_and_never_early(loop_factory) -> None:  # type:
             assert now >= began[waiter] + queue.length
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(test())
+
+
+TICK = 0.001
+WAKING = 0.00005  # from the end of a wait until a process runs
+
+
+class UvTime:
+    """libuv's clock and one timer, in invented time: both in whole milliseconds, and the wait for the timer takes as
+    many as are left, from wherever it begins."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.rings = 0
+        self._timer: tuple[int, Callable[[], object]] | None = None
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> object:
+        assert self._timer is None, "one timer serves all"
+        self._timer = round(when * 1000), callback
+        return object()
+
+    def run(self, until: float) -> None:
+        """As it would if there were nothing else to do until then."""
+        while self.now < until:
+            woken = until
+            if self._timer is not None:
+                left = self._timer[0] - floor(self.now * 1000)
+                woken = min(until, self.now + max(left, 0) * TICK + WAKING)
+            self.now = woken
+            if self._timer is not None and self._timer[0] <= floor(self.now * 1000):
+                (_, callback), self._timer = self._timer, None
+                self.rings += 1
+                assert self.rings < 10_000, "the timer spins"
+                callback()
+
+
+def late(loop: UvTime, length: float) -> tuple[DeadlineQueue[str], list[float]]:
+    """A queue whose waiters are called by their deadlines, and how late they were told."""
+    found: list[float] = []
+
+    def on_due(waiter: str, now: float) -> None:
+        found.append(now - float(waiter))
+
+    return DeadlineQueue(cast("Any", loop), length, on_due, clock=lambda: loop.now), found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_idle_loop_is_woken_right_behind_a_deadline(seed: int) -> None:
+    """Wherever within a millisecond the request came: its answer is waited for since then."""
+    rng = Random(seed)
+    loop = UvTime(1000.0 + rng.random())
+    queue, found = late(loop, 0.2)
+    for _ in range(50):
+        queue.add(repr(loop.now + queue.length), loop.now)
+        loop.run(loop.now + rng.uniform(0.3, 0.4))
+    assert len(found) == 50
+    assert min(found) >= 0.0
+    assert max(found) < 2.5 * WAKING
+
+
+@pytest.mark.parametrize("length", [0.2, 0.05, 0.0103, 0.0009])
+@pytest.mark.parametrize("between", [0.0001, 0.003, 0.05])
+def test_a_loop_with_other_work_is_woken_at_most_twice_for_a_deadline(length: float, between: float) -> None:
+    """Its wait may have begun anywhere within a millisecond, and may begin anew just before one is over."""
+    rng = Random(1)
+    loop = UvTime(1000.0)
+    queue, found = late(loop, length)
+    for _ in range(2000):
+        if rng.random() < 0.1:
+            queue.add(repr(loop.now + length), loop.now)
+        loop.run(loop.now + rng.expovariate(1 / between))
+    loop.run(loop.now + length + 2 * TICK)
+    assert len(found) > 150
+    assert min(found) >= 0.0
+    assert median(found) < TICK
+    assert max(found) < 2 * TICK
+    assert loop.rings <= 2 * len(found)
+
+
+def test_uvloop_rings_at_most_twice_for_a_deadline() -> None:
+    """As in the invented time of above; how late it is depends on the machine."""
+
+    class Counting(uvloop.Loop):
+        rings = 0
+
+        def call_at(self, *args: Any, **more: Any) -> asyncio.TimerHandle:  # type: ignore[override]
+            self.rings += 1
+            return super().call_at(*args, **more)
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Counting)
+        over = asyncio.Event()
+        queue = DeadlineQueue[int](loop, 0.003, lambda waiter, now: over.set())
+        for number in range(30):
+            over.clear()
+            queue.add(number, monotonic())
+            await over.wait()
+        assert 30 <= loop.rings <= 60
+
+    with asyncio.Runner(loop_factory=Counting) as runner:
         runner.run(test())
 
 
@@ -99,8 +204,8 @@ class CountingLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self.timers: list[asyncio.TimerHandle] = []
 
-    def call_later(self, *args: Any, **more: Any) -> asyncio.TimerHandle:  # type: ignore[override]
-        self.timers.append(super().call_later(*args, **more))
+    def call_at(self, *args: Any, **more: Any) -> asyncio.TimerHandle:  # type: ignore[override]
+        self.timers.append(super().call_at(*args, **more))
         return self.timers[-1]
 
 

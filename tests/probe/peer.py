@@ -27,6 +27,7 @@ class Peer:
 
     address: Address
     answer: bytes | None = OK
+    ends: bool = False  # hangs up itself
     heads: list[bytes] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
@@ -37,8 +38,9 @@ class Peer:
             self.asked.set()
             if self.answer is not None:
                 writer.write(self.answer)
-            if self.answer == b"":
-                return
+            if self.ends or self.answer == b"":
+                writer.close()
+                await writer.wait_closed()
             await reader.read()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass

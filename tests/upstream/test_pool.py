@@ -17,6 +17,7 @@ from sidecar.upstream.pool import IDLE_SECONDS, MAX_IDLE, EndpointPool
 from sidecar.upstream.tls import TlsReader
 from tests.daemon.loop import run
 from tests.daemon.sidecar import free_port
+from tests.daemon.waiting import until
 
 from .authority import Authority, Pair, server_context
 from .peer import User, connected, dialled, peer
@@ -90,9 +91,9 @@ def test_an_idle_connection_ends_by_itself_when_nobody_asks_for_it() -> None:
         async with peer() as server:
             pool = small_pool(server.address, idle_seconds=0.05)
             first, second = await connected(pool), await connected(pool)
-            first.release(monotonic())
-            await asyncio.sleep(0.03)
-            second.release(monotonic())
+            now = monotonic()
+            first.release(now)
+            second.release(now + 0.03)
             await server.until(0, ended=True)
             assert server.ended == [True, False]
             await server.until(1, ended=True)
@@ -134,8 +135,7 @@ def test_bytes_or_an_end_on_an_idle_connection_close_it(what: str) -> None:
             else:
                 server.writers[0].transport.abort()
             await server.until(0, ended=True)
-            await asyncio.sleep(0.01)
-            assert pool.acquire(monotonic()) is None
+            await until(lambda: not pool._idle)
 
     run(test())
 
@@ -169,7 +169,6 @@ def test_a_user_hears_of_the_loss_once_and_of_nothing_after_its_own_end() -> Non
             server.writers[0].write(b"x")
             server.writers[0].write_eof()
             await server.until(0, ended=True)
-            await asyncio.sleep(0.01)
             assert (user.data, user.losses) == (b"x", [None])
             assert (done.data, done.losses) == (b"", [])
 
@@ -186,12 +185,11 @@ def test_a_dial_that_is_cancelled_calls_nobody_and_leaves_no_connection() -> Non
                 for _ in range(turns):
                     await asyncio.sleep(0)
                 dial.cancel()
-            await asyncio.sleep(0.05)
-            assert all(
-                isinstance(result, UpstreamConnection) for result in results
-            )  # was there before the end
-            for result in results:
-                assert isinstance(result, UpstreamConnection)
+            last = await connected(pool)  # accepted after all others
+            own = last.transport.get_extra_info("sockname")
+            await until(lambda: own in [w.get_extra_info("peername") for w in server.writers])
+            for result in (*results, last):
+                assert isinstance(result, UpstreamConnection)  # was there before the end
                 result.abort()
             for number in range(len(server.ended)):
                 await server.until(number, ended=True)
