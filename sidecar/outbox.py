@@ -72,11 +72,9 @@ class Outbox:
             return
         try:
             self._transport.write(unsent)
-        except (
-            RuntimeError
-        ):  # so uvloop refuses where the connection has ended: there is nobody to send it to
+        except RuntimeError:
             if not self._transport.is_closing():
-                raise
+                raise  # else uvloop refuses because the connection has ended: there is nobody to send it to
 
     def give_up(self) -> None:
         """Ends the connection: with a hole in what it carries it must not go on."""

@@ -108,7 +108,7 @@ def test_a_flush_leaves_nothing_for_the_end_of_the_turn() -> None:
     run(test())
 
 
-def test_a_connection_that_is_closing_is_left_alone() -> None:
+def test_a_connection_that_has_ended_gets_nothing_and_costs_nothing() -> None:
     async def test() -> None:
         order: list[tuple[str, bytes]] = []
         turn = Turn(asyncio.get_running_loop())

@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from sidecar.downstream.listener import Listener
 
 AHEAD: Final = 64 * 1024  # of further requests while one runs; then reading pauses
-DISCARD: Final = (
-    1024 * 1024
-)  # read and thrown away after a refusal, so that the answer is not lost to a reset
+# Read and thrown away after a refusal, so that the answer is not lost to a reset.
+DISCARD: Final = 1024 * 1024
 SMALL_PIECE: Final = 4096
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 

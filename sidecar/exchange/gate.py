@@ -29,9 +29,8 @@ from sidecar.wire.memo import remember
 
 MAX_INTERIM: Final = 16  # 1xx responses before the real one; nobody sends more than one or two
 HOLD_ERROR: Final = 256 * 1024
-MOST_KNOWN: Final = (
-    256  # of what is derived from one head: an app may invent methods, and each has terms of its own
-)
+# Of what is derived from one head: an app may invent methods, and each has terms of its own.
+MOST_KNOWN: Final = 256
 DEFAULT_LIMITS: Final = AnswerLimits()
 
 

@@ -50,9 +50,8 @@ class State(StrEnum):
     REMOVED = "removed"  # not listed any more, but attempts on it may still be in flight
 
 
-AVAILABLE: Final = (
-    State.AVAILABLE
-)  # asked for at every pick: of an Enum's class each look costs ten times as much
+# Asked for at every pick: of an Enum's class each look costs ten times as much.
+AVAILABLE: Final = State.AVAILABLE
 IN_ROTATION: Final = frozenset({State.AVAILABLE, State.RAMP})
 
 

@@ -60,9 +60,8 @@ UNSEEN: Final = 0.125
 RELIEF: Final = 0.6
 PROBING: Final = 2.0
 MOST_PRESSURE: Final = 4.0
-LONGEST_GAP: Final = (
-    8.0  # seconds, before chance: an endpoint that works again is not found out later than this
-)
+# Seconds, before chance: an endpoint that works again is not found out later than this.
+LONGEST_GAP: Final = 8.0
 
 FRESH: Final = 2.0  # seconds that a reading of the server's queue is believed
 

@@ -75,6 +75,8 @@ def _since(start: float, moment: float | None) -> str:
 
 def _ms(seconds: float) -> str:
     """To a tenth of a millisecond; `%.1f` costs five times as much."""
+    if seconds < 0.0:
+        return "-" + _ms(-seconds)
     tenths = int(seconds * 1e4 + 0.5)
     return f"{tenths // 10}.{tenths % 10}"
 

@@ -21,9 +21,8 @@ from sidecar.upstream.dial import Dial, dial
 from sidecar.upstream.tls import TlsReader
 
 MAX_IDLE: Final = 128
-IDLE_SECONDS: Final = (
-    55.0  # below the usual 60 s of load balancers; a server with less (uvicorn: 5 s) just closes first
-)
+# Below the usual 60 s of load balancers; a server with less (uvicorn: 5 s) just closes first.
+IDLE_SECONDS: Final = 55.0
 
 
 class EndpointPool:

@@ -2,8 +2,8 @@
 
 In:      bytes, and where a number may begin.
 Out:     the number, and where it ends.
-Limits:  MOST decimal digits: below 2**63, so that no peer written in C reads another number than we do; and as many of
-         a chunk's size.
+Limits:  MOST decimal and MOST_HEX hexadecimal digits: below 2**63, so that no peer written in C reads another number
+         than we do.
 Why:     to search for the end, cut out, check and convert is four calls, which cost five times as much.
 """
 

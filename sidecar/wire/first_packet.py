@@ -33,9 +33,8 @@ _MARKS: Final[dict[Shape, tuple[bytes, ...]]] = {
     Shape.MESSAGES: (*_ENDING, b"_tokens", b"message_stop", b"stop_reason"),
 }
 _OTHER_MARKS: Final = (*_ENDING, b"_tokens")
-_EXPECT: Final = (
-    8  # times that a stream's events may begin to look otherwise: reasoning, then text, then a tool call
-)
+# Times that a stream's events may begin to look otherwise: reasoning, then text, then a tool call.
+_EXPECT: Final = 8
 
 
 class StreamReader:

@@ -19,9 +19,8 @@ from typing import Final
 from sidecar.wire.heads import Field
 
 _TIMEOUTS: Final = frozenset((b"x-stainless-read-timeout", b"x-stainless-timeout"))
-_MARGIN: Final = (
-    0.5  # for the way to an app that is busy; of a short timeout a tenth is all that can be spared
-)
+# For the way to an app that is busy; of a short timeout a tenth is all that can be spared.
+_MARGIN: Final = 0.5
 _NUMBER: Final = re.compile(rb"\d{1,9}(?:\.\d{1,9})?")
 
 

@@ -1,6 +1,6 @@
 """Events of a stream that differ in nothing but the text they bear, told without reading them.
 
-In:      a payload: whole events, the one before and the next.
+In:      payloads of whole events: one that says nothing but text, then those behind it.
 Out:     whether the next is one that is known to say nothing but text, around other text.
 Exact:   the text stands behind one of the keys that bear text, as a JSON string: up to its closing quote, with no
          line end in it. So whatever stands there is text, and everything else is as it was.
@@ -17,7 +17,7 @@ _BEARS_TEXT: Final = re.compile(
     rb'"(?:content|text|reasoning_content|reasoning|thinking|partial_json|arguments)":[ ]?"(' + _TEXT + rb')"'
 )
 _ONLY_TEXT: Final = re.compile(_TEXT)
-_SHORT: Final = 32  # bytes that are looked at before the regex could have begun
+_SHORT: Final = 32  # so many bytes are looked at one by one before a regex could have begun
 _SPACE: Final = 32
 _QUOTE: Final = 34
 _BACKSLASH: Final = 92

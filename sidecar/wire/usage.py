@@ -12,7 +12,7 @@ import re
 from typing import Final
 
 TAIL: Final = 4096
-# As OpenAI's answers name them, and Anthropic's.
+# As OpenAI's answers name them, and Anthropic's. Gateways write both: OpenAI's go first, as in a stream.
 _COUNT: Final = re.compile(rb'"(prompt|input|completion|output)_tokens"\s*:\s*(\d{1,12})')
 
 
@@ -22,12 +22,19 @@ def usage_of_answer(body: bytes) -> tuple[int | None, int | None]:
     if start < 0:
         return None, None
     counts: list[tuple[bytes, bytes]] = _COUNT.findall(body, start)
-    prompt: int | None = None
-    completion: int | None = None
-    for name, count in counts:
-        if name in (b"prompt", b"input"):
-            if prompt is None:
+    prompt = completion = read = written = -1
+    for name, count in counts:  # the first of a name: what follows may be details
+        if name == b"prompt":
+            if prompt < 0:
                 prompt = int(count)
-        elif completion is None:
-            completion = int(count)
-    return prompt, completion
+        elif name == b"completion":
+            if completion < 0:
+                completion = int(count)
+        elif name == b"input":
+            if read < 0:
+                read = int(count)
+        elif written < 0:
+            written = int(count)
+    prompt = read if prompt < 0 else prompt
+    completion = written if completion < 0 else completion
+    return None if prompt < 0 else prompt, None if completion < 0 else completion

@@ -12,7 +12,7 @@ from itertools import product
 from sidecar.wire.dialect import Shape
 from sidecar.wire.first_packet import StreamReader
 from sidecar.wire.sse import Event, EventReader
-from tests.fuzz.ways import ways
+from tests.fuzz.ways import by_events, ways
 
 _MAX_EVENT = 48  # small enough for the fuzzer to go beyond it
 READINGS = list(product(("content", "event", "body", "headers"), Shape))
@@ -33,8 +33,9 @@ def sse(data: bytes) -> None:
 
 def stream(data: bytes) -> None:
     first_packet_is, shape = READINGS[(data[0] - ord("0")) % len(READINGS) if data else 0]
-    seen = [_read(shape, first_packet_is, pieces) for pieces in ways(data[1:])]
-    assert seen[1:] == seen[:1] * 2, seen
+    payload = data[1:]
+    seen = [_read(shape, first_packet_is, pieces) for pieces in [*ways(payload), by_events(payload)]]
+    assert seen[1:] == seen[:1] * 3, seen
 
 
 def _read(shape: Shape, first_packet_is: str, pieces: list[bytes]) -> object:

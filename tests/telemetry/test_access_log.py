@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -101,6 +102,18 @@ def test_a_request_that_was_refused_has_no_attempts() -> None:
     record.attempts, record.model, record.status = [], None, 503
     line = _line(lambda log: log.request_finished(record))
     assert (line["attempts"], line["model"], line["failure"]) == ([], None, "draining")
+
+
+@given(st.floats(-1e6, 1e6))
+def test_times_are_told_to_a_tenth_of_a_millisecond(seconds: float) -> None:
+    """Whatever the clocks did: a time before the start is a negative one."""
+    made = attempt()
+    made.ended_at = made.started_at + seconds
+    took = made.ended_at - made.started_at
+    text = _written(lambda log: log.request_finished(request(made)))
+    shown = re.search(rb'"duration_ms": (-?[0-9]+\.[0-9]), "reused"', text)
+    assert shown is not None
+    assert abs(float(shown[1]) - took * 1e3) <= 0.051
 
 
 @given(st.text(), st.text(), st.text(max_size=20))

@@ -285,6 +285,34 @@ def test_a_certificate_that_is_not_to_be_trusted_is_a_tls_error_with_its_reason(
     run(test())
 
 
+@pytest.mark.parametrize("encrypted", [False, True], ids=["tcp", "tls"])
+@pytest.mark.parametrize("ended", ["in_the_same_turn", "before"])
+def test_what_is_sent_over_a_connection_that_ends_is_dropped_without_a_word(
+    encrypted: bool, ended: str, authority: Authority, localhost: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of one that has ended each transport says so in its own way."""
+
+    async def test() -> None:
+        async with peer(server_context(localhost) if encrypted else None) as server:
+            tls = Tls(ca_file=str(authority.ca)) if encrypted else None
+            pool = pool_of(server.address, tls, "localhost" if encrypted else None)
+            connection = await connected(pool)
+            connection.release(monotonic())
+            assert pool.acquire(monotonic()) is connection
+            connection.user = user = User()
+            if ended == "before":
+                server.writers[0].transport.abort()
+                await until(lambda: bool(user.losses))
+            connection.send(b"request")
+            if ended == "in_the_same_turn":
+                connection.abort()
+            await server.until(0, ended=True)
+            pool.close()
+
+    run(test())
+    assert caplog.records == []
+
+
 def test_without_verification_any_certificate_will_do(localhost: Pair) -> None:
     async def test() -> None:
         async with peer(server_context(localhost)) as server:
