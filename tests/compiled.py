@@ -21,10 +21,15 @@ def libraries() -> list[Path]:
     return list(build.in_place(ROOT))
 
 
+def stale() -> bool:
+    """Whether a compiled module is older than its source."""
+    built = min((path.stat().st_mtime for path in libraries()), default=None)
+    return built is not None and any(path.stat().st_mtime > built for path in sources())
+
+
 def remove_stale() -> bool:
     """Takes away all compiled modules if one is older than its source. Whether it did."""
-    built = min((path.stat().st_mtime for path in libraries()), default=None)
-    if built is None or all(path.stat().st_mtime <= built for path in sources()):
+    if not stale():
         return False
     for path in libraries():
         path.unlink()

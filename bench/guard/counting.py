@@ -78,7 +78,7 @@ async def count_all() -> dict[str, Figures]:
 
 
 async def count(scene: Scene) -> Figures:
-    _warm(scene)
+    warm(scene)
     figures = _traced(scene)
     await asyncio.sleep(0)
     return {**figures, **await _weighed(scene)}
@@ -86,7 +86,7 @@ async def count(scene: Scene) -> Figures:
 
 def where(scene: Scene) -> list[tuple[str, int]]:
     """Functions by the bytecodes of one play, most first."""
-    _warm(scene)
+    warm(scene)
     trace = _trace(scene)
     return [(f"{_module(code)}.{code.co_qualname}", n) for code, n in trace.bytecodes.most_common()]
 
@@ -96,7 +96,7 @@ def _module(code: CodeType) -> str:
     return ".".join(path[path.index("sidecar") :]) if "sidecar" in path else path[-1]
 
 
-def _warm(scene: Scene, times: int = PLAYS) -> None:
+def warm(scene: Scene, times: int = PLAYS) -> None:
     for _ in range(times):
         scene.begin()
         scene.hold()
@@ -161,6 +161,6 @@ async def _left(scene: Scene) -> float:
 async def _play_on(scene: Scene, times: int) -> None:
     """As in life, the loop has its turn between: what it has to close (timers) is closed."""
     for _ in range(times):
-        _warm(scene, 1)
+        warm(scene, 1)
         await asyncio.sleep(0)
     await asyncio.sleep(0)

@@ -70,6 +70,9 @@ class Scene:
     def finish(self) -> None:
         """The rest of it."""
 
+    def renew(self) -> None:
+        """What has to be done before both can follow once more, without a new beginning."""
+
     def end(self) -> None:
         """Checks that the app has its answer and forgets it."""
         written = self.bench.app_transport.written
@@ -111,6 +114,9 @@ class NewHeads(Scene):
         head, _, body = REQUEST.partition(b"\r\n\r\n")
         self._request = head + b"\r\n" + field.encode() + b"\r\n" + body
         self._answer = whole("200 OK", ANSWER, fields=field)
+
+    def renew(self) -> None:
+        self.begin()
 
     def finish(self) -> None:
         self.app.data_received(self._request)

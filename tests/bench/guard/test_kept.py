@@ -24,6 +24,23 @@ def test_what_stays_within_the_margin_passes(now: Table) -> None:
 
 
 @pytest.mark.parametrize(
+    ("figure", "was", "passes", "dearer"),
+    [
+        ("of_plain", 0.4, 0.448, 0.449),
+        ("library_calls", 200.0, 205.0, 205.1),
+        ("instructions", 10000.0, 10300.0, 10301.0),
+    ],
+)
+def test_figures_of_the_compiled_form_have_margins_of_their_own(
+    figure: str, was: float, passes: float, dearer: float
+) -> None:
+    """A share moves with the build of Python, the others do not."""
+    before = {"json": {figure: was}}
+    assert compare(before, {"json": {figure: passes}}) == []
+    assert compare(before, {"json": {figure: dearer}}) == [Dearer("json", figure, was, dearer)]
+
+
+@pytest.mark.parametrize(
     ("now", "dearer"),
     [
         (json(bytecodes=4205.0), Dearer("json", "bytecodes", 4000.0, 4205.0)),
