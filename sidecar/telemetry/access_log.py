@@ -43,7 +43,7 @@ class AccessLog:
         model = "null" if record.model is None else quote(record.model[:_MAX_NAME])
         failure = "null" if record.failure is None else quote(record.failure.code)
         attempts = ", ".join([_attempt(attempt) for attempt in record.attempts])
-        span = record.span_id.to_bytes(8, "big").hex()
+        span = record.request_id
         return (
             f'{{"time": "{time}", "event": "request", "request_id": "{span}", '
             f'"trace_id": "{record.trace_id.to_bytes(16, "big").hex()}", "span_id": "{span}", '

@@ -126,9 +126,9 @@ class Chunked(Walker):
     )
 
     def __init__(self, max_trailer: int = 8192, max_extension: int = 1024) -> None:
+        super().__init__()
         self._max_trailer = max_trailer
         self._max_line = 16 + max_extension
-        super().__init__()
         self._state = _SIZE
         self._left = 0  # of the chunk's data
         self._held = b""

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from sidecar.wire.digits import MOST
+from sidecar.wire.digits import decimal
 from sidecar.wire.memo import remember
 from sidecar.wire.target import read_target
 
@@ -35,7 +35,6 @@ _BARE_CR: Final = re.compile(rb"\r(?!\n)")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _TOKEN_ONLY: Final = re.compile(_TOKEN + b"+")
 _VALUE_ONLY: Final = re.compile(_VALUE + b"*")
-
 
 HOP_BY_HOP: Final[frozenset[bytes]] = frozenset(
     (
@@ -329,9 +328,10 @@ def _framing(steering: dict[bytes, list[bytes]], minor: int) -> tuple[int | None
         return None, False
     if len(lengths) != 1:
         return "has more than one Content-Length"
-    if not lengths[0].isdigit() or len(lengths[0]) > MOST:
+    length, end = decimal(lengths[0], 0)
+    if end == 0 or end != len(lengths[0]):
         return "has a Content-Length that is no number"
-    return int(lengths[0]), False
+    return length, False
 
 
 def _keeps_alive(steering: dict[bytes, list[bytes]], minor: int) -> bool:

@@ -19,16 +19,17 @@ _scan: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # no 
 
 def parse(text: str) -> object:
     try:
-        scanned: tuple[object, int] = _scan(text, 0 if text.startswith("{") else _past_space(text, 0))
+        scanned: tuple[object, int] = _scan(text, 0 if text.startswith("{") else past_space(text, 0))
     except StopIteration as error:  # so it says that nothing begins here
         raise ValueError("no JSON value begins here") from error
     value, end = scanned
-    if end != len(text) and _past_space(text, end) != len(text):
+    if end != len(text) and past_space(text, end) != len(text):
         raise ValueError("something follows the JSON value")
     return value
 
 
-def _past_space(text: str, at: int) -> int:
+def past_space(text: str, at: int) -> int:
+    """Where the white space ends that begins here, if any does."""
     match = _SPACE.match(text, at)
     assert match is not None  # it may be empty
     return match.end()

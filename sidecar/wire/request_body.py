@@ -24,9 +24,8 @@ import json
 import re
 from typing import Final, NamedTuple
 
-from sidecar.wire.json_text import parse
+from sidecar.wire.json_text import parse, past_space
 
-_SPACE: Final = re.compile(r"[ \t\n\r]*")
 _COMMA: Final = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 _TEXT: Final = r'[^"\\\x00-\x1f]*+'
 _KEY: Final = re.compile(f'"({_TEXT}(?:\\\\.{_TEXT})*)"[ \\t\\n\\r]*:[ \\t\\n\\r]*')
@@ -135,10 +134,10 @@ def _plain_text(body: bytes) -> tuple[int, int] | None:
 
 def _members(body: bytes, at: int) -> Peek:
     text = body.decode("latin-1")
-    at = _after(_SPACE, text, at)
+    at = past_space(text, at)
     if not text.startswith("{", at):
         return _INVALID
-    at = _after(_SPACE, text, at + 1)
+    at = past_space(text, at + 1)
     model: str | None = None
     span: tuple[int, int] | None = None
     stream = False
@@ -162,11 +161,6 @@ def _members(body: bytes, at: int) -> Peek:
         at = comma.end() if comma else end
     whole = not more and _CLOSE.fullmatch(text, at)
     return Peek(model, stream, span, True) if whole else _INVALID
-
-
-def _after(pattern: re.Pattern[str], text: str, at: int) -> int:
-    match = pattern.match(text, at)
-    return match.end() if match else at
 
 
 def _name(value: object) -> str | None:

@@ -22,6 +22,7 @@ def usage_of_answer(body: bytes) -> tuple[int | None, int | None]:
     if start < 0:
         return None, None
     counts: list[tuple[bytes, bytes]] = _COUNT.findall(body, start)
+    # Not a dict of them, which costs 3 % of a request.
     prompt = completion = read = written = -1
     for name, count in counts:  # the first of a name: what follows may be details
         if name == b"prompt":
