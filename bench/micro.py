@@ -22,6 +22,7 @@ from sidecar.daemon import Daemon
 from sidecar.downstream.connection import AppConnection
 from sidecar.downstream.listener import Listener
 from sidecar.outbox import Turn
+from sidecar.pace import Pace
 from sidecar.policy import load
 from sidecar.upstream.connection import UpstreamConnection
 
@@ -111,7 +112,9 @@ class Bench:
         side = daemon._side
         listener = Listener(side, over_tcp=True, hosts=frozenset({"127.0.0.1"}), origins=frozenset())
         self._turns = Turns()
-        self.turn = listener.turn = Turn(cast(asyncio.AbstractEventLoop, self._turns))
+        self.turn = listener.turn = Turn(
+            cast(asyncio.AbstractEventLoop, self._turns), Pace(sleep=lambda seconds: None)
+        )
         self.end_turn = self._turns.end
         self.app_transport, self.llm_transport = Remembering(), Remembering()
         self.app = AppConnection(listener)

@@ -14,20 +14,27 @@ import asyncio
 import logging
 from typing import Final
 
+from sidecar.pace import Pace
+
 LARGE: Final = 16 * 1024
 
 log: Final = logging.getLogger(__name__)
 
 
 class Turn:
-    """The outboxes that have something to send in this turn of the loop."""
+    """The outboxes that have something to send in this turn of the loop.
 
-    __slots__ = ("_at_end", "_call_soon", "_full")
+    One for all connections of a loop. `urgent`: somebody needs what is sent to go on, a request or an answer.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = ("_at_end", "_call_soon", "_full", "_pace", "urgent")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pace: Pace | None = None) -> None:
         self._call_soon = loop.call_soon
         self._at_end = self._end  # a method, once looked up
         self._full: list[Outbox] = []
+        self._pace = Pace() if pace is None else pace
+        self.urgent = False
 
     def add(self, outbox: Outbox) -> None:
         if not self._full:
@@ -42,6 +49,10 @@ class Turn:
             except Exception:  # of one connection; the others' bytes go out all the same
                 log.exception("a write failed")
                 outbox.give_up()
+        if self.urgent:
+            self.urgent = False
+        else:
+            self._pace.passed_on(len(full))
 
 
 class Outbox:
@@ -55,6 +66,11 @@ class Outbox:
         self.unsent = b""
 
     def send(self, data: bytes) -> None:
+        self._turn.urgent = True
+        self.pass_on(data)
+
+    def pass_on(self, data: bytes) -> None:
+        """Sends a piece of a stream under way, which nobody needs in order to go on."""
         unsent = self.unsent
         if len(unsent) + len(data) >= LARGE:
             self.flush()

@@ -12,7 +12,7 @@ from bench.load.calls import calls, total
 from bench.load.rounds import field
 from bench.load.tools import need_two_cores
 
-WAITING = ("epoll_wait", "epoll_pwait", "futex", "restart_syscall", "getpid")
+WAITING = ("epoll_wait", "epoll_pwait", "clock_nanosleep", "futex", "restart_syscall", "getpid")
 
 
 def count() -> Table:

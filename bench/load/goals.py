@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from bench.load.calls import total
+from bench.load.calls import STREAMED, total
 
 Figures = dict[str, Any]
 
@@ -56,7 +56,8 @@ def _calls(figures: Figures) -> Iterator[Goal]:
     for name, units in figures.get("calls", {}).items():
         if name == "sidecar":
             yield Goal("system calls a request", total(units["request"]), 4.5)
-            yield Goal("system calls a chunk", total(units["chunk"]), 2.5)
+            unit = STREAMED if STREAMED in units else "chunk"
+            yield Goal(f"system calls a {unit}", total(units[unit]), 2.5)
 
 
 def _startup(figures: Figures) -> Iterator[Goal]:

@@ -163,6 +163,10 @@ class AppConnection:
 
     # -- the exchange's view -----------------------------------------------------------------------------------
 
+    @property
+    def pass_on(self) -> Callable[[bytes], None]:
+        return self._outbox.pass_on
+
     def answered(self, *, keep_alive: bool) -> None:
         self._exchange = None
         if not keep_alive:

@@ -20,7 +20,6 @@ from sidecar.exchange.lane import lane_of
 from sidecar.exchange.quota_fields import quota_fields
 from sidecar.exchange.runtime import BYTES_PER_TOKEN, Runtime, Shared
 from sidecar.exchange.timers import DeadlineQueue
-from sidecar.outbox import Turn
 from sidecar.policy.snapshot import Limits
 from sidecar.quota.quota import Wait, Who
 from sidecar.record import RequestRecord
@@ -44,7 +43,7 @@ class AppSide:
         self.draining = False
         self.connections: set[AppConnection] = set()
         self.heads = RequestHeads()
-        self.turn = Turn(loop)
+        self.turn = shared.turn
         self.idle = DeadlineQueue[AppConnection](loop, limits.keepalive_timeout, AppConnection.idle_due)
         self.head_due = DeadlineQueue[AppConnection](loop, limits.head_timeout, AppConnection.head_due)
         self.body_due = DeadlineQueue[AppConnection](loop, limits.body_idle_timeout, AppConnection.head_due)

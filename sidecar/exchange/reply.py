@@ -6,6 +6,7 @@ Out:     bytes to the app's connection, counted in the record.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.exchange.answers import (
@@ -43,6 +44,10 @@ class App(Protocol):
 
     def send(self, data: bytes) -> None: ...
 
+    @property
+    def pass_on(self) -> Callable[[bytes], None]:
+        """Sends a piece of a stream under way, for which the app can wait some hundred microseconds."""
+
     def answered(self, *, keep_alive: bool) -> None:
         """The answer has ended as it should."""
 
@@ -78,7 +83,7 @@ def begin(exchange: Exchange, gate: Gate, walker: Walker) -> tuple[Relay | Strea
     framing = framing_for(head, walker, minor=exchange.head.minor, stream=reader is not None)
     relay: Relay | StreamRelay
     if reader is not None:
-        relay = StreamRelay(app.send, walker, reader, exchange.shape, framing, record)
+        relay = StreamRelay(app.pass_on, walker, reader, exchange.shape, framing, record)
     else:
         relay = Relay(app.send, walker, framing, record)
     field = content_length(gate.length or 0)

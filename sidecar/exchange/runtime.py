@@ -20,6 +20,7 @@ from sidecar.exchange.keys import Keys
 from sidecar.exchange.line import Line
 from sidecar.health.events import HealthEvent
 from sidecar.health.ledger import EndpointHealth, Ledger
+from sidecar.outbox import Turn
 from sidecar.policy.snapshot import RetryBudget as BudgetPolicy
 from sidecar.policy.snapshot import Route, Service, Snapshot
 from sidecar.quota.quota import Quota, Who
@@ -78,6 +79,7 @@ class Shared:
         "response_heads",
         "rng",
         "sampling_bound",
+        "turn",
     )
 
     def __init__(
@@ -93,6 +95,7 @@ class Shared:
         app_samples: bool = True,
     ) -> None:
         self.loop = loop
+        self.turn = Turn(loop)
         self.ledger = ledger
         self.rng = rng
         self.clocks = clocks
@@ -118,6 +121,7 @@ class ServiceRuntime:
         "_remove",
         "_server_name",
         "_set_fields",
+        "_turn",
         "authority",
         "identity",
         "keys",
@@ -134,6 +138,7 @@ class ServiceRuntime:
     def __init__(self, shared: Shared, service: Service, rng: Random) -> None:
         self.service = service
         self._loop = shared.loop
+        self._turn = shared.turn
         clocks, timeouts = shared.clocks, service.timeouts
         self._clocks = clocks
         self._plain_waits: tuple[DeadlineQueue[Waiter], ...] | None = None  # the same for every prompt
@@ -206,7 +211,9 @@ class ServiceRuntime:
         pool = self._pools.get(address)
         if pool is None:
             where = parse_address(address)
-            pool = self._pools[address] = EndpointPool(self._loop, where, self.tls, self._server_name)
+            pool = self._pools[address] = EndpointPool(
+                self._loop, self._turn, where, self.tls, self._server_name
+            )
         return pool
 
     def retire(self) -> None:

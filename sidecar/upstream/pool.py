@@ -45,6 +45,7 @@ class EndpointPool:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        turn: Turn,
         address: Address,
         tls: TlsReader | None = None,
         server_name: str | None = None,
@@ -53,7 +54,7 @@ class EndpointPool:
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._loop = loop
-        self.turn = Turn(loop)
+        self.turn = turn
         self.address = address
         self._tls = tls
         self._server_name = server_name

@@ -1,6 +1,6 @@
 """Invented time, and a loop that lives in it: nothing waits, and two processes see the same moments.
 
-In:      `install` before the first import of `sidecar`, whose modules then take this `monotonic` from `time`.
+In:      `install` before `sidecar` is imported, whose modules then take clocks and `sleep` of `time` as they are here.
 Out:     Loop: its timers move the clock on; its dials are answered by whoever sets `dialled`.
 """
 
@@ -38,6 +38,7 @@ class Clock:
     def install(self) -> None:
         time.monotonic = self.monotonic
         time.time_ns = self.time_ns
+        time.sleep = self.pass_on  # type: ignore[assignment]  # nobody sleeps by an __index__
 
 
 class _Waiting(selectors.SelectSelector):

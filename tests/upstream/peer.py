@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sidecar.failure import Failure
-from sidecar.terms import TcpAddress
+from sidecar.outbox import Turn
+from sidecar.terms import Address, TcpAddress
 from sidecar.upstream.connection import UpstreamConnection
-from sidecar.upstream.pool import EndpointPool
+from sidecar.upstream.pool import IDLE_SECONDS, MAX_IDLE, EndpointPool
+from sidecar.upstream.tls import TlsReader
 from tests.daemon.waiting import until
 
 
@@ -50,6 +52,21 @@ async def peer(tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
         for writer in served.writers:
             writer.transport.abort()
         await asyncio.sleep(0)
+
+
+def pool_at(
+    address: Address,
+    tls: TlsReader | None = None,
+    server_name: str | None = None,
+    *,
+    max_idle: int = MAX_IDLE,
+    idle_seconds: float = IDLE_SECONDS,
+) -> EndpointPool:
+    """A pool in the running loop."""
+    loop = asyncio.get_running_loop()
+    return EndpointPool(
+        loop, Turn(loop), address, tls, server_name, max_idle=max_idle, idle_seconds=idle_seconds
+    )
 
 
 async def dialled(pool: EndpointPool, timeout: float = 5.0) -> UpstreamConnection | Failure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -11,7 +10,7 @@ from sidecar.upstream.connection import UpstreamConnection
 from sidecar.upstream.pool import EndpointPool
 from tests.daemon.loop import run
 
-from .peer import User, connected, peer
+from .peer import User, connected, peer, pool_at
 
 
 def test_a_new_connection_sends_at_once() -> None:
@@ -19,7 +18,7 @@ def test_a_new_connection_sends_at_once() -> None:
 
     async def test() -> None:
         async with peer() as server:
-            connection = await connected(EndpointPool(asyncio.get_running_loop(), server.address))
+            connection = await connected(pool_at(server.address))
             user = connection.user = User()
             connection.send(b"request")
             connection.data_received(b"answer")
@@ -33,7 +32,7 @@ def test_a_new_connection_sends_at_once() -> None:
 async def asking() -> AsyncIterator[tuple[EndpointPool, UpstreamConnection, User]]:
     """A connection used before, whose next request waits for the end of the loop's turn."""
     async with peer() as server:
-        pool = EndpointPool(asyncio.get_running_loop(), server.address)
+        pool = pool_at(server.address)
         connection = await connected(pool)
         connection.release(monotonic())
         assert pool.acquire(monotonic()) is connection

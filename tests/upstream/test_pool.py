@@ -13,25 +13,19 @@ from sidecar.failure import Failure, FailureKind
 from sidecar.policy.snapshot import Tls
 from sidecar.terms import Address, TcpAddress, UnixAddress
 from sidecar.upstream.connection import UpstreamConnection
-from sidecar.upstream.pool import IDLE_SECONDS, MAX_IDLE, EndpointPool
+from sidecar.upstream.pool import IDLE_SECONDS, EndpointPool
 from sidecar.upstream.tls import TlsReader
 from tests.daemon.loop import run
 from tests.daemon.sidecar import free_port
 from tests.daemon.waiting import until
 
 from .authority import Authority, Pair, server_context
-from .peer import User, connected, dialled, peer
+from .peer import User, connected, dialled, peer, pool_at
 
 
 def pool_of(address: Address, tls: Tls | None = None, name: str | None = None) -> EndpointPool:
     reader = TlsReader(tls, monotonic()) if tls is not None else None
-    return EndpointPool(asyncio.get_running_loop(), address, reader, name)
-
-
-def small_pool(
-    address: Address, *, max_idle: int = MAX_IDLE, idle_seconds: float = IDLE_SECONDS
-) -> EndpointPool:
-    return EndpointPool(asyncio.get_running_loop(), address, max_idle=max_idle, idle_seconds=idle_seconds)
+    return pool_at(address, reader, name)
 
 
 async def failed(pool: EndpointPool, timeout: float = 5.0) -> Failure:
@@ -61,7 +55,7 @@ def test_the_connection_used_last_is_used_first() -> None:
 def test_only_so_many_idle_connections_are_kept() -> None:
     async def test() -> None:
         async with peer() as server:
-            pool = small_pool(server.address, max_idle=2)
+            pool = pool_at(server.address, max_idle=2)
             connections = [await connected(pool) for _ in range(3)]
             for connection in connections:
                 connection.release(monotonic())
@@ -89,7 +83,7 @@ def test_an_idle_connection_that_is_too_old_is_not_used() -> None:
 def test_an_idle_connection_ends_by_itself_when_nobody_asks_for_it() -> None:
     async def test() -> None:
         async with peer() as server:
-            pool = small_pool(server.address, idle_seconds=0.05)
+            pool = pool_at(server.address, idle_seconds=0.05)
             first, second = await connected(pool), await connected(pool)
             now = monotonic()
             first.release(now)
