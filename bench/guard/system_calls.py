@@ -8,7 +8,8 @@ Errors:  Missing, OSError: strace is not here or may not look; there is one core
 from __future__ import annotations
 
 from bench.guard.kept import Table
-from bench.load.calls import calls, total
+from bench.load.calls import COUNTED, calls_of, total
+from bench.load.peers import Kind
 from bench.load.rounds import field
 from bench.load.tools import need_two_cores
 
@@ -18,7 +19,8 @@ WAITING = ("epoll_wait", "epoll_pwait", "clock_nanosleep", "futex", "restart_sys
 def count() -> Table:
     need_two_cores()
     with field() as at:
-        units = calls(at, ["sidecar"], lambda _: None)["sidecar"]
+        serving = at.serving("sidecar", Kind.PLAIN)
+        units = {unit: calls_of(serving, load) for unit, load in COUNTED.items()}
     return {unit: {"path": _path(of), "all": round(total(of), 2)} for unit, of in units.items()}
 
 
