@@ -102,7 +102,7 @@ class Daemon:
             app_samples=self._instruments.sampler.asks_app,
         )
         self._in_force = InForce(self._shared, self._health_events)
-        self._side = AppSide(self._shared, self._settings.limits, self._in_force.runtime)
+        self._side = AppSide(self._shared, self._settings.limits)
         self._waker = Waker(self._ledger, self._health_events, loop)
         self.policies = PolicyManager(self._install, self._hub, self._store(), also_check=missing)
         self._watch: FileWatch | None = None

@@ -31,7 +31,7 @@ class InForce:
     def __init__(self, shared: Shared, emit: Callable[[Sequence[HealthEvent]], None]) -> None:
         self._shared = shared
         self._emit = emit
-        self._runtime: Runtime | None = None
+        self._installed = False
         probe = HttpProbe(self._tls_of, self._credential_of)
         self._prober = Prober(shared.ledger, probe, emit, shared.loop, shared.rng)
         self._queues = QueueReader(shared.ledger, partial(probe.get, most=MOST), shared.loop, shared.rng)
@@ -40,8 +40,8 @@ class InForce:
 
     def runtime(self) -> Runtime:
         """What a request begins with now."""
-        assert self._runtime is not None, "no policy yet"
-        return self._runtime
+        assert self._installed, "no policy yet"
+        return self._shared.runtime
 
     def snapshot(self) -> Snapshot:
         return self.runtime().snapshot
@@ -57,10 +57,10 @@ class InForce:
 
     def install(self, snapshot: Snapshot) -> None:
         """Puts an accepted policy into force; requests in flight keep the one they began with."""
-        old, new = self._runtime, Runtime(self._shared, snapshot)
-        if old is not None:
-            new.take_over(old)
-        self._runtime = new
+        first, new = not self._installed, Runtime(self._shared, snapshot)
+        if not first:
+            new.take_over(self._shared.runtime)
+        self._shared.runtime, self._installed = new, True
         ledger = self._shared.ledger
         events = ledger.configure(snapshot.services, monotonic())
         names: dict[str, TcpAddress] = {}
@@ -69,7 +69,7 @@ class InForce:
                 events += self._point(service, names)
         for name, runtime in new.services.items():
             runtime.keep_only([e.key.address for e in ledger.endpoints(name)])
-        if old is None:
+        if first:
             self._unanswered = {name: asyncio.Event() for name in names}
         self._resolver.watch(names)
         self._emit(events)
@@ -91,8 +91,8 @@ class InForce:
 
     def close(self) -> None:
         """Ends the connections to services."""
-        if self._runtime is not None:
-            for service in self._runtime.services.values():
+        if self._installed:
+            for service in self._shared.runtime.services.values():
                 service.close()
 
     def _point(self, service: Service, names: dict[str, TcpAddress]) -> Sequence[HealthEvent]:

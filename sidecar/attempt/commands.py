@@ -2,7 +2,7 @@
 
 Out:     Try, Wait, Queue, Drop, Answer: exactly one at a time, carried out by the exchange.
 Units:   every moment is monotonic seconds (float).
-Why not frozen dataclasses here: a Try is made for every request, and a tuple costs a third of it.
+Why:     a Try is made for every request, so it is a class of its own, which is compiled; the others are tuples.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ E = TypeVar("E", bound=Keyed)
 E_co = TypeVar("E_co", bound=Keyed, covariant=True)
 
 
-class Try(NamedTuple, Generic[E]):
+class Try(Generic[E]):
     """Send the request to this endpoint.
 
     `reason` is why it is not the first choice: the code of the failure before it, or why the first service
@@ -33,12 +33,23 @@ class Try(NamedTuple, Generic[E]):
     At `deadline`, if the attempt has not committed, the plan hears Failure(DEADLINE_EXCEEDED).
     """
 
-    number: int  # from 1
-    rank: int  # of the service in its route
-    endpoint: E
-    reason: str | None
-    fallback_from: str | None
-    deadline: float | None
+    __slots__ = ("deadline", "endpoint", "fallback_from", "number", "rank", "reason")
+
+    def __init__(
+        self,
+        number: int,
+        rank: int,
+        endpoint: E,
+        reason: str | None,
+        fallback_from: str | None,
+        deadline: float | None,
+    ) -> None:
+        self.number = number  # from 1
+        self.rank = rank  # of the service in its route
+        self.endpoint = endpoint
+        self.reason = reason
+        self.fallback_from = fallback_from
+        self.deadline = deadline
 
 
 class Wait(NamedTuple):

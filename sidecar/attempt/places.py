@@ -7,13 +7,13 @@ Out:     a rank with the endpoint to ask, or with the reason why the service has
 
 from __future__ import annotations
 
-from typing import Generic, NamedTuple
+from typing import Final, Generic, NamedTuple
 
 from sidecar.attempt.commands import Chooser, E
 from sidecar.attempt.skips import is_due, may_pass_over
 from sidecar.terms import EndpointKey, Skipped
 
-NOBODY: frozenset[EndpointKey] = frozenset()
+NOBODY: Final[frozenset[EndpointKey]] = frozenset()
 
 Place = tuple[int, E | Skipped]
 

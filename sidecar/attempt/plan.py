@@ -68,7 +68,6 @@ from sidecar.terms import HEDGE, Skipped
 __all__ = ["Answer", "Chooser", "Drop", "Plan", "Queue", "State", "Try", "Wait"]
 
 LATE: Final = Failure(FailureKind.FIRST_PACKET_TIMEOUT)
-_make: Final = tuple.__new__  # a Try a request: its own constructor costs twice as much
 
 
 class Plan(Standing[E]):
@@ -357,7 +356,7 @@ class Plan(Standing[E]):
         self.number += 1
         self.state = TRYING
         self._endpoint = endpoint
-        return _make(Try, (self.number, self.rank, endpoint, reason, left, self._share(now)))
+        return Try(self.number, self.rank, endpoint, reason, left, self._share(now))
 
     def _wait(self, until: float) -> Wait:
         self.state = WAITING

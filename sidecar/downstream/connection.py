@@ -12,14 +12,15 @@ Rule:    an app that ends its side of the connection has hung up: its request is
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from enum import Enum
-from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.downstream.admission import Refused
 from sidecar.downstream.peer import peer_uid
 from sidecar.exchange.answers import own_response
+from sidecar.exchange.app import App
 from sidecar.exchange.exchange import Exchange
 from sidecar.outbox import Outbox
 from sidecar.wire.dialect import Shape, shape_of
@@ -30,6 +31,8 @@ from sidecar.wire.heads import Refusal, RequestHead, head_end
 
 if TYPE_CHECKING:
     from sidecar.downstream.listener import Listener
+
+monotonic: Final = time.monotonic
 
 AHEAD: Final = 64 * 1024  # of further requests while one runs; then reading pauses
 # Read and thrown away after a refusal, so that the answer is not lost to a reset.
@@ -54,11 +57,11 @@ BUSY: Final = State.BUSY
 LEAVING: Final = State.LEAVING
 
 
-class AppConnection:
+class AppConnection(App):
     """Speaks HTTP/1.x with the app; knows nothing of services.
 
-    An asyncio.Protocol by its methods, which is all the loop asks for; with no base it is
-    compiled whole.
+    An asyncio.Protocol by its methods, which is all the loop asks for; with no base in plain
+    Python it is compiled whole.
     """
 
     __slots__ = (
@@ -78,12 +81,10 @@ class AppConnection:
         "_transport",
         "_uid",
         "_unsent",
-        "choked",
-        "keep_alive",
-        "send",
     )
 
     def __init__(self, listener: Listener) -> None:
+        super().__init__()
         self._listener = listener
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._state = IDLE
@@ -97,17 +98,14 @@ class AppConnection:
         self._missing = 0  # bytes of a counted body
         self._chunked: Chunked | None = None
         self._exchange: Exchange | None = None
-        self.choked = False  # the app does not keep up with what is written
         self._unsent = 0  # bytes of it, when last looked at
         self._uid: str | None = None  # not asked for yet
-        self.keep_alive = True
 
     # -- as asyncio.Protocol --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._outbox = Outbox(self._listener.turn, self._transport)
-        self.send: Callable[[bytes], None] = self._outbox.send
         listener = self._listener
         if not listener.add(self):
             self._refuse(Refused(503, "overloaded", "Too many connections to the sidecar"))
@@ -163,17 +161,20 @@ class AppConnection:
 
     # -- the exchange's view -----------------------------------------------------------------------------------
 
+    def send(self, data: bytes) -> None:
+        self._outbox.send(data)
+
     @property
     def pass_on(self) -> Callable[[bytes], None]:
         return self._outbox.pass_on
 
-    def answered(self, *, keep_alive: bool) -> None:
+    def answered(self, now: float, *, keep_alive: bool) -> None:
         self._exchange = None
         if not keep_alive:
             self._leave()
             return
         self._state = IDLE
-        self._listener.idle.add(self, monotonic())
+        self._listener.idle.add(self, now)
         if self._buffer:
             self._listener.loop.call_soon(self._next_request)
 
@@ -255,10 +256,9 @@ class AppConnection:
 
     def _read_head(self, *, first: bool) -> None:
         listener, buffer = self._listener, self._buffer
-        limits = listener.limits
         end, likely = -1, self._likely
         if likely is not None:
-            end, length = likely.match(buffer, limits.max_header)
+            end, length = likely.match(buffer, listener.max_header)
         if likely is not None and end >= 0:
             head, self._trace = likely.head, None
             self._head = head
@@ -274,7 +274,7 @@ class AppConnection:
             self._buffer = buffer[end:]
             self._refuse(refused)
             return
-        if first and head.at_once and len(buffer) == end + length and length <= limits.max_request_body:
+        if first and head.at_once and len(buffer) == end + length and length <= listener.max_request_body:
             self._buffer = b""  # the usual request: all of it is here, and nothing else
             self._begin_exchange(head, buffer[end:])
             return
@@ -284,7 +284,7 @@ class AppConnection:
     def _search_head(self, buffer: bytes) -> int:
         """Sets head, trace and the length of the body, and says where the head ends; -1: it does not, or is refused."""
         listener = self._listener
-        most = listener.limits.max_header
+        most = listener.max_header
         end = head_end(buffer, max(self._seen - 3, 0))
         if end < 0:
             self._seen = len(buffer)
@@ -309,7 +309,7 @@ class AppConnection:
         self._body = []
         self._chunked = Chunked() if head.chunked else None
         self._missing = length
-        if self._missing > self._listener.limits.max_request_body:
+        if self._missing > self._listener.max_request_body:
             self._too_large()
         elif head.expect_continue and (head.chunked or self._missing > len(self._buffer)):
             self.send(CONTINUE)
@@ -349,7 +349,7 @@ class AppConnection:
         if payload:
             self._missing += len(payload)
             self._keep(payload)
-            if self._missing > self._listener.limits.max_request_body:
+            if self._missing > self._listener.max_request_body:
                 self._too_large()
                 return False
         if walker.done:
@@ -364,7 +364,7 @@ class AppConnection:
             body.append(piece)
 
     def _too_large(self) -> None:
-        limit = self._listener.limits.max_request_body
+        limit = self._listener.max_request_body
         self._refuse(Refused(413, "body_too_large", f"The body is over {limit} bytes"))
 
     # -- handing over ------------------------------------------------------------------------------------------
@@ -397,8 +397,7 @@ class AppConnection:
         )
         record.bytes_out = len(data)
         self.send(data)
-        self._listener.finished(record)
-        self.answered(keep_alive=not leave)
+        self.answered(self._listener.finished(record), keep_alive=not leave)
 
     def _leave(self) -> None:
         """Sends what is written, then waits a little for the app to close: a reset would eat the answer."""

@@ -8,8 +8,7 @@ Limits:  max_connections over all listeners; each deadline of the app's side is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from time import monotonic
+import time
 from typing import Final
 
 from sidecar.downstream.admission import Refused, admit
@@ -18,7 +17,7 @@ from sidecar.exchange.clocks import wall_ns
 from sidecar.exchange.exchange import Exchange
 from sidecar.exchange.lane import lane_of
 from sidecar.exchange.quota_fields import quota_fields
-from sidecar.exchange.runtime import BYTES_PER_TOKEN, Runtime, Shared
+from sidecar.exchange.runtime import BYTES_PER_TOKEN, Shared
 from sidecar.exchange.timers import DeadlineQueue
 from sidecar.policy.snapshot import Limits
 from sidecar.quota.quota import Wait, Who
@@ -28,6 +27,8 @@ from sidecar.wire.head_cache import RequestHeads
 from sidecar.wire.heads import RequestHead
 from sidecar.wire.request_body import Peek, peek
 
+monotonic: Final = time.monotonic
+
 LEAVING_SECONDS = 2.0  # for the app to read the last answer and close
 NO_BODY: Final = Peek(model=None, stream=False, model_span=None, valid=False)
 
@@ -35,11 +36,10 @@ NO_BODY: Final = Peek(model=None, stream=False, model_span=None, valid=False)
 class AppSide:
     """Shared by the listeners: limits, deadlines, connections, and the policy of the moment."""
 
-    def __init__(self, shared: Shared, limits: Limits, runtime: Callable[[], Runtime]) -> None:
+    def __init__(self, shared: Shared, limits: Limits) -> None:
         loop = shared.loop
         self.shared = shared
         self.limits = limits
-        self.runtime = runtime
         self.draining = False
         self.connections: set[AppConnection] = set()
         self.heads = RequestHeads()
@@ -70,6 +70,8 @@ class Listener:
         "leaving",
         "limits",
         "loop",
+        "max_header",
+        "max_request_body",
         "origins",
         "over_tcp",
         "turn",
@@ -85,6 +87,8 @@ class Listener:
         self.hosts = hosts
         self.origins = origins
         self.limits = side.limits
+        self.max_header = side.limits.max_header
+        self.max_request_body = side.limits.max_request_body
         self.heads = side.heads
         self.idle = side.idle
         self.head_due = side.head_due
@@ -122,7 +126,7 @@ class Listener:
         if side.draining:
             return Refused(503, "draining", "The sidecar is shutting down")
         model, stream, model_span, _ = peek(body) if body else NO_BODY
-        lane = lane_of(side.runtime(), head, model, stream=stream)
+        lane = lane_of(side.shared.runtime, head, model, stream=stream)
         if lane is None:
             why = "No route of the policy matches this path and model"
             return Refused(404, "no_route", why, model=model, stream=stream, body_bytes=len(body))
@@ -146,7 +150,7 @@ class Listener:
         record = self._record(head, trace)
         if taken is not None:
             record.quota_fields = quota_fields(taken)
-        record.route = route.route.name
+        record.route = route.name
         record.shape = lane.shape_name
         record.model = model
         record.stream = stream
@@ -162,12 +166,14 @@ class Listener:
         record.status = refused.status
         record.route, record.quota_fields = refused.route, refused.quota_fields
         record.model, record.stream, record.body_bytes = refused.model, refused.stream, refused.body_bytes
-        record.generation = self._side.runtime().generation
+        record.generation = self._side.shared.runtime.generation
         return record
 
-    def finished(self, record: RequestRecord) -> None:
-        record.ended_at = monotonic()
+    def finished(self, record: RequestRecord) -> float:
+        """That of a request that never became an exchange is whole. When that was, by the monotonic clock."""
+        now = record.ended_at = monotonic()
         self._side.shared.request_finished(record)
+        return now
 
     def _record(self, head: RequestHead | None, trace: bytes | None) -> RequestRecord:
         """`head`: None where it could not be read. `trace`: its traceparent."""

@@ -9,13 +9,13 @@ Rule:    after the end nothing of it is heard any more: the connection has no us
 from __future__ import annotations
 
 import asyncio
+import time
 from enum import Enum
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from sidecar.exchange.gate import OPEN, Gate
 from sidecar.exchange.guard import guarded
-from sidecar.exchange.judge import judge
+from sidecar.exchange.judge import judge, judge_success
 from sidecar.exchange.relay import WHOLE, End, Relay, StreamRelay
 from sidecar.exchange.silence import Silence
 from sidecar.failure import Failure, FailureKind
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from sidecar.health.ledger import EndpointHealth
     from sidecar.quota.quota import Taken
     from sidecar.upstream.dial import Dial
+
+monotonic: Final = time.monotonic
 
 ERROR_BODY_GRACE: Final = 1.0  # for the rest of an error's body; then it counts without it
 
@@ -430,7 +432,10 @@ class Attempt:
                 connection.abort()
         record.ended_at = now
         record.failure = failure
-        judge(self, now)
+        if failure is None and not record.late and not record.dropped:
+            judge_success(self.shared, self.endpoint, self.era, record, self.key, now)
+        else:
+            judge(self, now)
         if service.picker.waiting:
             service.line.place_given_back()
         if self.taken is not None and not was_committed and (failure is not None or record.dropped):

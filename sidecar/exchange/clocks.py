@@ -8,10 +8,12 @@ Out:     `first_packet_due`, `soft_due`, `hedge_due`, `response_due`, `total_due
 from __future__ import annotations
 
 import asyncio
-from time import time_ns
-from typing import Protocol
+import time
+from typing import Final, Protocol
 
 from sidecar.exchange.timers import Deadlines
+
+time_ns: Final = time.time_ns
 
 
 class Waiter(Protocol):

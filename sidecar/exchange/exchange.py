@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from sidecar.attempt.plan import Answer, Drop, Plan, Queue, Try, Wait
@@ -31,15 +31,16 @@ from sidecar.wire.request_body import prompt_prefix, with_model
 from sidecar.wire.rewrite import upstream_request
 
 if TYPE_CHECKING:
+    from sidecar.exchange.app import App
     from sidecar.exchange.lane import Lane
     from sidecar.exchange.line import Line
-    from sidecar.exchange.reply import App
     from sidecar.exchange.runtime import RouteRuntime, ServiceRuntime, Shared
     from sidecar.health.ledger import EndpointHealth
     from sidecar.wire.heads import RequestHead
 
 
 log: Final = logging.getLogger(__name__)
+monotonic: Final = time.monotonic
 
 
 class Exchange:
@@ -119,7 +120,7 @@ class Exchange:
             self.shared.clocks.patience.of(self._patience).add(self, now)
         try:
             command = self._plan.begin(now)
-            if type(command) is Try:
+            if isinstance(command, Try):
                 self._try(command, now)
             else:
                 self._carry_out(command, now)
@@ -246,9 +247,9 @@ class Exchange:
     def attempt_ended(self, attempt: Attempt) -> None:
         """The committed answer is whole."""
         self._note_usage(attempt)
-        self._end(None)
+        now = self._end(None)
         app = self.app
-        app.answered(keep_alive=app.keep_alive and not self._until_close)
+        app.answered(now, keep_alive=app.keep_alive and not self._until_close)
 
     def attempt_broke(self, attempt: Attempt, failure: Failure, relay: Relay | StreamRelay) -> None:
         """The committed answer broke: the app is told in its dialect, and the body never ends properly."""
@@ -310,14 +311,13 @@ class Exchange:
         loser.abort()
 
     def _try(self, command: Try[EndpointHealth], now: float) -> None:
-        number, rank, endpoint, reason, fallback_from, deadline = command
-        lane, record, shared = self._lane, self.record, self.shared
-        leg = lane.legs[rank]
+        lane, record, shared, endpoint = self._lane, self.record, self.shared, command.endpoint
+        leg = lane.legs[command.rank]
         service = leg.service
         span_id = shared.rng.getrandbits(64) or 1
         key = endpoint.key
-        tried = AttemptRecord(number, key.service, key.address, span_id, now, reason)
-        tried.fallback_from = fallback_from
+        tried = AttemptRecord(command.number, key.service, key.address, span_id, now, command.reason)
+        tried.fallback_from = command.fallback_from
         tried.model = leg.model
         body = self._body
         if leg.written_model is not None:
@@ -334,7 +334,7 @@ class Exchange:
         if service.quota is not None:
             who = Who(lane.model, no_header, no_uid)
             attempt.taken = service.quota.take(who, record.body_bytes // BYTES_PER_TOKEN, now)
-        attempt.begin(head, body, deadline, now)
+        attempt.begin(head, body, command.deadline, now)
 
     def _answer(self, failure: Failure) -> None:
         """Nothing is left to try: the last HTTP error as it came, else our own."""
@@ -344,8 +344,8 @@ class Exchange:
             reply.whole(self, self._error.gate)
         else:
             reply.own(self, failure)
-        self._end(failure)
-        self.app.answered(keep_alive=self.app.keep_alive)
+        now = self._end(failure)
+        self.app.answered(now, keep_alive=self.app.keep_alive)
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -395,7 +395,8 @@ class Exchange:
             self.shared.clocks.patience.of(self._patience).discard(self)
             self._patience = None
 
-    def _end(self, failure: Failure | None) -> None:
+    def _end(self, failure: Failure | None) -> float:
+        """The record is whole. When that was, by the monotonic clock."""
         self._attempt = self._rival = self._error = None
         if self._patience is not None:
             self._forget_patience()
@@ -407,3 +408,4 @@ class Exchange:
         if self._taken is not None:
             self._taken.settle(self._tokens_used(), now)
         shared.request_finished(record)
+        return now

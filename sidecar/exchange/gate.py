@@ -71,6 +71,7 @@ class Terms:
         "last_head",
         "likely",
         "limits",
+        "max_header",
         "max_held",
         "method",
         "own_credential",
@@ -92,6 +93,7 @@ class Terms:
         limits: AnswerLimits = DEFAULT_LIMITS,
     ) -> None:
         self.limits = limits
+        self.max_header = limits.max_header
         self.max_held = limits.max_held_complete if complete else limits.max_held
         self.heads = heads
         self.method = method
@@ -205,7 +207,7 @@ class Gate:
         terms = self._terms
         end, likely = -1, terms.likely
         if likely is not None and not self._raw:
-            end, length = likely.match(data, terms.limits.max_header)
+            end, length = likely.match(data, terms.max_header)
         if likely is not None and end >= 0:
             self.head, self.length = likely.head, length
             head = likely.head
@@ -230,7 +232,7 @@ class Gate:
     def _search_head(self, raw: bytes) -> bytes | Failure | None:
         """Sets head and length, passing interim ones over. What follows; None: it is not all there."""
         terms = self._terms
-        most = terms.limits.max_header
+        most = terms.max_header
         while True:
             end = head_end(raw)
             if end < 0 or end > most:

@@ -40,17 +40,22 @@ class Judged(Protocol):
         """Its failure says something about the app's own key, and nothing to others."""
 
 
+def judge_success(
+    shared: Shared, endpoint: EndpointHealth, era: int, record: AttemptRecord, key: Key | None, now: float
+) -> None:
+    """Instead of `judge`, for an attempt that neither failed nor was late nor dropped: nothing has to be weighed."""
+    ledger = shared.ledger
+    if scopes := ledger.scopes(record.service):
+        scopes.succeeded(None if key is None else key.name)
+    if events := ledger.finished(endpoint, SUCCESS, now, None, era, began=record.started_at):
+        shared.health_events(events)
+
+
 def judge(attempt: Judged, now: float) -> None:
     """Once, at its end."""
     shared, endpoint, record, key = attempt.shared, attempt.endpoint, attempt.record, attempt.key
     failure = record.failure
     ledger, service = shared.ledger, record.service
-    if failure is None and not record.late and not record.dropped:
-        if scopes := ledger.scopes(service):
-            scopes.succeeded(None if key is None else key.name)
-        if events := ledger.finished(endpoint, SUCCESS, now, None, attempt.era, began=record.started_at):
-            shared.health_events(events)
-        return
     blame, about_app = None, False
     if failure is not None:
         blame = blame_of(failure, service, None if key is None else key.name, record.model)

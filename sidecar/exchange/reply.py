@@ -6,8 +6,7 @@ Out:     bytes to the app's connection, counted in the record.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from sidecar.exchange.answers import (
     QUOTA_FIELDS,
@@ -29,30 +28,6 @@ if TYPE_CHECKING:
     from sidecar.exchange.exchange import Exchange
 
 NO_NAMES: Final[frozenset[bytes]] = frozenset()
-
-
-class App(Protocol):
-    """The app's connection, as an exchange sees it."""
-
-    @property
-    def keep_alive(self) -> bool:
-        """The connection may carry another request after this one."""
-
-    @property
-    def choked(self) -> bool:
-        """The app does not keep up with what is written."""
-
-    def send(self, data: bytes) -> None: ...
-
-    @property
-    def pass_on(self) -> Callable[[bytes], None]:
-        """Sends a piece of a stream under way, for which the app can wait some hundred microseconds."""
-
-    def answered(self, *, keep_alive: bool) -> None:
-        """The answer has ended as it should."""
-
-    def broken(self) -> None:
-        """The answer cannot be ended as it should: what was sent goes out, then the connection ends."""
 
 
 def whole(exchange: Exchange, gate: Gate) -> None:

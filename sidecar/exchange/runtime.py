@@ -65,6 +65,7 @@ class Shared:
     sampling_bound  below which ids of traces to keep are
     app_samples     an app's `traceparent` decides about its own trace
     exchanges       in flight
+    runtime         the policy in force, which new requests begin with; there is none before the first is installed
     """
 
     __slots__ = (
@@ -78,6 +79,7 @@ class Shared:
         "request_finished",
         "response_heads",
         "rng",
+        "runtime",
         "sampling_bound",
         "turn",
     )
@@ -95,6 +97,7 @@ class Shared:
         app_samples: bool = True,
     ) -> None:
         self.loop = loop
+        self.runtime: Runtime
         self.turn = Turn(loop)
         self.ledger = ledger
         self.rng = rng
@@ -264,6 +267,7 @@ class RouteRuntime:
         "hashes",
         "hedge",
         "hedge_budget",
+        "name",
         "pickers",
         "quota",
         "route",
@@ -272,6 +276,7 @@ class RouteRuntime:
 
     def __init__(self, shared: Shared, route: Route, services: Sequence[ServiceRuntime]) -> None:
         self.route = route
+        self.name = route.name
         self._heads = shared.response_heads
         self._terms: dict[tuple[object, ...], Terms] = {}
         self.services = tuple(services)
@@ -309,11 +314,13 @@ class RouteRuntime:
 class Runtime:
     """One generation of the policy, ready to use."""
 
-    __slots__ = ("generation", "lanes", "router", "routes", "services", "snapshot")
+    __slots__ = ("generation", "lanes", "last_head", "last_lane", "router", "routes", "services", "snapshot")
 
     def __init__(self, shared: Shared, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.lanes: dict[tuple[object, ...], Lane] = {}
+        self.last_head: RequestHead | None = None
+        self.last_lane: Lane | None = None  # of that head
         self.generation = snapshot.generation
         self.router = Router(snapshot)
         self.services = {

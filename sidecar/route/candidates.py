@@ -67,6 +67,10 @@ class ServicePicker(Generic[E]):
         if (skipped := self._closed(ask.model, now)) is not None:
             return skipped
         endpoints = self._endpoints()
+        if len(endpoints) == 1:  # as most services have
+            only = endpoints[0]
+            free = only.available(now) and not (avoid and only.key in avoid) and not self._full(endpoints)
+            return only if free else self._skipped(endpoints, avoid, now)
         usable = [e for e in endpoints if e.available(now) and e.key not in avoid]
         if not usable or self._full(endpoints):
             return self._skipped(endpoints, avoid, now)

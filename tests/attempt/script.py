@@ -151,11 +151,11 @@ class Script:
 def tell(command: Command) -> str:
     """A command in words, every field of it."""
     match command:
-        case Try(number, _, endpoint, reason, left, deadline):
-            words = [f"try {number} {endpoint}"]
-            words += [f"for {reason}"] if reason else []
-            words += [f"after {left}"] if left else []
-            words += [f"until {deadline:g}"] if deadline is not None else []
+        case Try():
+            words = [f"try {command.number} {command.endpoint}"]
+            words += [f"for {command.reason}"] if command.reason else []
+            words += [f"after {command.fallback_from}"] if command.fallback_from else []
+            words += [f"until {command.deadline:g}"] if command.deadline is not None else []
             return " ".join(words)
         case Wait(until):
             return f"wait until {until:g}"

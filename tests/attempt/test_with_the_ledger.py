@@ -62,7 +62,7 @@ class Request:
 
     def carry_out(self, command: Command) -> None:
         match command:
-            case Try(number, _, endpoint):
+            case Try(number=number, endpoint=endpoint):
                 self.world.check(endpoint)
                 self.attempts[number] = Running(
                     endpoint, self.world.ledger.started(endpoint, self.world.now), self.world.now

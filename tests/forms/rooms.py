@@ -168,7 +168,8 @@ class _Request(together.Request):
 
     def carry_out(self, command: together.Command) -> None:
         if isinstance(command, Try):
-            self.seen.append(repr((command.number, command.rank, command.endpoint.key, *command[3:])))
+            told = (command.number, command.rank, command.endpoint.key, command.reason)
+            self.seen.append(repr((*told, command.fallback_from, command.deadline)))
         else:
             self.seen.append(repr(command))
         super().carry_out(command)

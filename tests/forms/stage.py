@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
@@ -174,7 +174,7 @@ class Stage:
         self._generation = 0
         self.runtime: Runtime | None = None
         self.install(policy)
-        self.side = AppSide(self.shared, LIMITS, lambda: cast(Runtime, self.runtime))
+        self.side = AppSide(self.shared, LIMITS)
         self.listener = Listener(
             self.side, over_tcp=True, hosts=frozenset({"localhost"}), origins=frozenset()
         )
@@ -197,7 +197,7 @@ class Stage:
         new = Runtime(self.shared, snapshot)
         if self.runtime is not None:
             new.take_over(self.runtime)
-        self.runtime = new
+        self.runtime = self.shared.runtime = new
         self._health_events(self.ledger.configure(snapshot.services, self.loop.time()))
 
     def connect(self) -> Transport:
