@@ -39,6 +39,7 @@ from sidecar.policy.snapshot import Settings, Snapshot
 from sidecar.probe.waker import Waker
 from sidecar.record import RequestRecord
 from sidecar.telemetry.changes import Changes, Fields
+from sidecar.telemetry.sinks import Told, ToldOfFallbacks
 from sidecar.terms import Address, UnixAddress
 from sidecar.upstream.needs import missing
 from sidecar.watching import FileWatch
@@ -88,7 +89,7 @@ class Daemon:
             loop,
             log_fd=log_fd,
             listeners=listeners,
-            sinks=[self._hub.request_finished, *sinks],
+            sinks=[ToldOfFallbacks(self._hub.request_finished), *map(Told, sinks)],
         )
         self._shared = Shared(
             loop=loop,

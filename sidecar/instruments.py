@@ -18,7 +18,7 @@ from sidecar.frozen import Frozen
 from sidecar.health.events import HealthEvent, ScopeCooled
 from sidecar.health.ledger import EndpointStatus
 from sidecar.policy.snapshot import Settings, Snapshot
-from sidecar.record import RequestRecord
+from sidecar.record import Sink
 from sidecar.telemetry import otlp
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.changes import Changes, Fields
@@ -28,7 +28,7 @@ from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.output import Output
 from sidecar.telemetry.sampler import Sampler, sampler
 from sidecar.telemetry.sampling import is_kept
-from sidecar.telemetry.sinks import Sinks
+from sidecar.telemetry.sinks import Sinks, ToldOfKept
 from sidecar.telemetry.walltime import WallTime
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Instruments:
         *,
         log_fd: int | None,
         listeners: Sequence[Callable[[Fields], None]],
-        sinks: Sequence[Callable[[RequestRecord], None]],
+        sinks: Sequence[Sink],
     ) -> None:
         self._settings = settings
         self._loop = loop
@@ -76,13 +76,14 @@ class Instruments:
             access_log = AccessLog(self._lines, self._wall_time)
             told.append(access_log.change)
             if settings.access_log:
-                self._sinks.add(access_log.request_finished)
+                self._sinks.add(access_log)
         if settings.ops_listen:
             from sidecar.ops.series import Series
             from sidecar.ops.state import RecentEvents
 
             self._series, self._recent = Series(), RecentEvents()
-            self._sinks.add(self._metrics.request_finished, self._series.request_finished)
+            self._sinks.add(self._metrics)
+            self._sinks.add(self._series)
             told.append(self._recent.add)
         self.changes = Changes(self._wall_time, told)
         self.sampler: Sampler = sampler(
@@ -167,5 +168,5 @@ class Instruments:
             loop=self._loop,
             report=lambda event, why: self.changes.state(event, reason=why),
         )
-        self._sinks.add(self._tracing.request_finished)
+        self._sinks.add(ToldOfKept(self._tracing.request_finished))
         self._metrics.is_traced = is_kept

@@ -138,10 +138,13 @@ class RequestRecord:
         return self.span_id.to_bytes(8, "big").hex()  # half of what a format costs
 
 
-class Sink(Protocol):
+class Sink:
     """Whoever consumes records. Must not raise and must not block; called once a request, on the loop."""
 
-    def request_finished(self, record: RequestRecord) -> None: ...
+    __slots__ = ()
+
+    def request_finished(self, record: RequestRecord) -> None:
+        raise NotImplementedError
 
 
 class AttemptSink(Protocol):

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from sidecar.record import AttemptRecord, RequestRecord
+from sidecar.record import AttemptRecord, RequestRecord, Sink
 
 SECONDS: Final = 180
 MAX_SERVICES: Final = 32
@@ -52,7 +52,7 @@ class _Second:
 _EMPTY: Final = _Second()
 
 
-class Series:
+class Series(Sink):
     def __init__(self, *, seconds: int = SECONDS, max_services: int = MAX_SERVICES) -> None:
         self._seconds = seconds
         self._max_services = max_services

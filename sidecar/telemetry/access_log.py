@@ -15,7 +15,7 @@ import json
 from json.encoder import encode_basestring_ascii as quote
 from typing import Final
 
-from sidecar.record import AttemptRecord, RequestRecord
+from sidecar.record import AttemptRecord, RequestRecord, Sink
 from sidecar.telemetry.changes import Fields
 from sidecar.telemetry.lines import Lines
 from sidecar.telemetry.walltime import WallTime
@@ -24,7 +24,7 @@ _MAX_PATH: Final = 1024
 _MAX_NAME: Final = 256
 
 
-class AccessLog:
+class AccessLog(Sink):
     def __init__(self, lines: Lines, clock: WallTime) -> None:
         self._lines = lines
         self._clock = clock

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from sidecar.failure import FailureKind, blames_endpoint
 from sidecar.health.events import Ejected, EndpointRemoved, HealthEvent
-from sidecar.record import AttemptRecord, RequestRecord
+from sidecar.record import AttemptRecord, RequestRecord, Sink
 from sidecar.terms import EndpointKey
 
 OTHER: Final = "other"
@@ -145,7 +145,7 @@ class Histograms(dict[str, Histogram]):
         return made
 
 
-class Metrics:
+class Metrics(Sink):
     """A sink of requests and health events. `is_traced` tells whose trace can be looked up; None: nobody's."""
 
     def __init__(self, *, max_series: int = MAX_SERIES, max_models: int = MAX_MODELS) -> None:

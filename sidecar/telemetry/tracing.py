@@ -1,6 +1,7 @@
 """Tracing: finished requests go into a bounded queue, one thread makes spans of them and exports.
 
-In:      finished requests (Sink), on the loop. A queued record is read later: nobody may change or reuse it.
+In:      finished requests that are kept (ToldOfKept), on the loop. A queued record is read later: nobody may
+         change or reuse it.
 Out:     batches of at most BATCH spans, by the SDK's OTLP exporter with its time limits and retries.
 Limits:  CAPACITY requests wait at most; more, and those of a batch that failed, are dropped and counted.
          `stop` flushes, and waits one second at most, however the collector behaves.
@@ -23,7 +24,6 @@ from typing import TYPE_CHECKING
 
 from sidecar.record import RequestRecord
 from sidecar.telemetry import otlp
-from sidecar.telemetry.sampling import is_kept
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -72,8 +72,6 @@ class Tracing:
         self._thread.start()
 
     def request_finished(self, record: RequestRecord) -> None:
-        if not is_kept(record):
-            return
         if len(self._queue) >= self._capacity:
             self._refused += 1
             return

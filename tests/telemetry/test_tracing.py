@@ -10,6 +10,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from sidecar.telemetry.otlp import Destination
+from sidecar.telemetry.sinks import ToldOfKept
 from sidecar.telemetry.tracing import BATCH, Tracing
 from tests.telemetry.collector import Collector
 from tests.telemetry.records import attempt, request, rescued
@@ -79,10 +80,11 @@ def test_plain_successes_are_kept_if_they_are_sampled(collector: Collector) -> N
     """Nothing is sent of what is not kept."""
 
     async def scenario(tracing: Tracing, _: Reports) -> None:
+        sink = ToldOfKept(tracing.request_finished)
         for trace_id, sampled in ((1 << 62, True), (3 << 62, False)):
             record = request(trace_id=trace_id)
             record.sampled = sampled
-            tracing.request_finished(record)
+            sink.request_finished(record)
 
     _run(collector.endpoint, _wait_after(scenario, collector, 2))
     assert {span.trace_id for span in collector.spans()} == {(1 << 62).to_bytes(16)}
