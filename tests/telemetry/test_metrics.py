@@ -108,6 +108,74 @@ def test_label_sets_are_bounded_and_nothing_goes_uncounted() -> None:
     assert sum(sum(h.counts) for h in metrics.request_time.values()) == 10
 
 
+def test_what_is_unlike_the_request_before_is_counted_for_itself() -> None:
+    """Where the last one was counted is kept, by its service and by its endpoint: any label may change between two."""
+    metrics = Metrics()
+    for route, service, status, endpoint, model in (
+        ("/v1#0", "a", 200, "10.0.0.1:80", "m"),
+        ("/v1#1", "a", 200, "10.0.0.1:80", "m"),
+        ("/v1#0", "b", 200, "10.0.0.1:80", "n"),
+        ("/v1#0", "a", 201, "10.0.0.2:80", "n"),
+        ("/v1#0", "a", 200, "10.0.0.1:80", "n"),
+        ("/v1#0", "a", 200, "10.0.0.1:80", "n"),
+    ):
+        made = request(
+            attempt(1, "a", endpoint="10.0.0.9:80", failure=LATE), attempt(2, service, endpoint=endpoint)
+        )
+        made.route, made.service, made.status, made.model, made.prompt_tokens = (
+            route,
+            service,
+            status,
+            model,
+            2,
+        )
+        metrics.request_finished(made)
+    assert metrics.requests.counts() == {
+        ("/v1#0", "a", "200"): 3,
+        ("/v1#1", "a", "200"): 1,
+        ("/v1#0", "b", "200"): 1,
+        ("/v1#0", "a", "201"): 1,
+    }
+    assert metrics.attempts.counts() == {
+        ("a", "10.0.0.9:80", "first_packet_timeout"): 6,
+        ("a", "10.0.0.1:80", "success"): 4,
+        ("b", "10.0.0.1:80", "success"): 1,
+        ("a", "10.0.0.2:80", "success"): 1,
+    }
+    assert metrics.tokens.counts() == {("a", "m", "input"): 4, ("b", "n", "input"): 2, ("a", "n", "input"): 6}
+    assert {name: sum(h.counts) for name, h in metrics.request_time.items()} == {"/v1#0": 5, "/v1#1": 1}
+    assert {name: sum(h.counts) for name, h in metrics.app_first_packet.items()} == {"/v1#0": 5, "/v1#1": 1}
+    assert {name: sum(h.counts) for name, h in metrics.first_packet.items()} == {"a": 5, "b": 1}
+
+
+def test_a_failure_is_not_taken_for_the_status_it_came_with() -> None:
+    """A stream that broke behind its 200 is no success, whatever came before it."""
+    metrics = Metrics()
+    broken = request(failure=Failure(FailureKind.TRUNCATED_STREAM))
+    broken.service, broken.status = "primary", 200
+    for record in (request(), broken, request()):
+        metrics.request_finished(record)
+    assert metrics.requests.counts() == {
+        ("/v1#0", "primary", "200"): 2,
+        ("/v1#0", "primary", "truncated_stream"): 1,
+    }
+
+
+def test_an_endpoint_that_was_forgotten_begins_anew() -> None:
+    """Its old counts are gone; and who was `other` for want of room has a place of its own."""
+    metrics = Metrics(max_series=1)
+    for endpoint in ("10.0.0.1:80", "10.0.0.2:80"):
+        metrics.request_finished(request(attempt(endpoint=endpoint)))
+    assert metrics.attempts.counts() == {
+        ("primary", "10.0.0.1:80", "success"): 1,
+        (OTHER, OTHER, OTHER): 1,
+    }
+    metrics.health_events([EndpointRemoved(EndpointKey("primary", "10.0.0.1:80"))])
+    metrics.health_events([EndpointRemoved(EndpointKey(OTHER, OTHER))])
+    metrics.request_finished(request(attempt(endpoint="10.0.0.2:80")))
+    assert metrics.attempts.counts() == {("primary", "10.0.0.2:80", "success"): 1}
+
+
 def _ejected(*, enforced: bool) -> Ejected:
     return Ejected(EndpointKey("primary", "10.0.0.1:8000"), "failure_percentage", 60.0, 10, 1, 30.0, enforced)
 
