@@ -20,13 +20,24 @@ MAX_SERVICES: Final = 32
 NOBODY: Final = "none"  # requests that no service answered
 
 _PER_OCTAVE: Final = 8
+# Over the natural logarithm, which is compiled to a call in C; rounded up, or a power of two might miss its bucket.
+_PER_E: Final = 11.541560327111709  # _PER_OCTAVE / ln 2
 _LONGEST: Final = 3600.0
 
 Summary = tuple[float | None, float | None]
 
 
+class _Bucket:
+    """How many times have fallen into it."""
+
+    __slots__ = ("seen",)
+
+    def __init__(self) -> None:
+        self.seen = 1
+
+
 class _Second:
-    """What happened in one service in one second; times as counts by bucket."""
+    """What happened in one service in one second."""
 
     __slots__ = ("attempts", "buckets", "failures", "fallbacks", "requests", "summary")
 
@@ -35,12 +46,16 @@ class _Second:
         self.attempts = 0
         self.failures = 0
         self.fallbacks = 0
-        self.buckets: dict[int, int] = {}
+        self.buckets: dict[int, _Bucket] = {}
         self.summary: Summary | None = None  # made when asked for, kept until the second changes
 
     def observe(self, seconds: float) -> None:
-        bucket = _bucket(seconds)
-        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+        number = _bucket(seconds)
+        bucket = self.buckets.get(number)
+        if bucket is None:
+            self.buckets[number] = _Bucket()
+        else:
+            bucket.seen += 1
         self.summary = None
 
     def percentiles(self) -> Summary:
@@ -52,11 +67,27 @@ class _Second:
 _EMPTY: Final = _Second()
 
 
+class _Service:
+    """Its seconds by their number; most of what comes belongs to the one that was begun last."""
+
+    __slots__ = ("last", "number", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds: dict[int, _Second] = {}
+        self.number = -1  # of the last one; -1: there is none yet
+        self.last = _EMPTY
+
+    def begin(self, number: int) -> _Second:
+        begun = self.seconds[number] = _Second()
+        self.number, self.last = number, begun
+        return begun
+
+
 class Series(Sink):
     def __init__(self, *, seconds: int = SECONDS, max_services: int = MAX_SERVICES) -> None:
         self._seconds = seconds
         self._max_services = max_services
-        self._services: dict[str, dict[int, _Second]] = {}
+        self._services: dict[str, _Service] = {}
         self._newest = 0
 
     def request_finished(self, record: RequestRecord) -> None:
@@ -69,7 +100,7 @@ class Series(Sink):
     def read(self, now: float) -> dict[str, dict[str, list[float | None]]]:
         """The seconds up to the one before `now`: the present one is not over."""
         self._forget_before(int(now) - self._seconds)
-        return {name: self._columns(seconds, int(now)) for name, seconds in self._services.items()}
+        return {name: self._columns(one.seconds, int(now)) for name, one in self._services.items()}
 
     def _attempt_finished(self, record: RequestRecord, attempt: AttemptRecord) -> None:
         service, first = attempt.service, attempt.first_packet_at
@@ -88,8 +119,12 @@ class Series(Sink):
     def _at(self, service: str, moment: float) -> _Second | None:
         """The second to count in; None when it is too long ago, or the service one too many."""
         number = int(moment)
-        seconds = self._services.get(service)
-        second = None if seconds is None else seconds.get(number)
+        kept = self._services.get(service)
+        if kept is None:
+            return self._begin(service, number)
+        if kept.number == number:
+            return kept.last
+        second = kept.seconds.get(number)
         return self._begin(service, number) if second is None else second
 
     def _begin(self, service: str, number: int) -> _Second | None:
@@ -98,18 +133,20 @@ class Series(Sink):
             self._forget_before(number - self._seconds)
         elif number <= self._newest - self._seconds:
             return None
-        seconds = self._services.get(service)
-        if seconds is None:
+        kept = self._services.get(service)
+        if kept is None:
             if len(self._services) >= self._max_services:
                 return None
-            seconds = self._services[service] = {}
-        begun = seconds[number] = _Second()
-        return begun
+            kept = self._services[service] = _Service()
+        return kept.begin(number)
 
     def _forget_before(self, number: int) -> None:
-        for name, seconds in list(self._services.items()):
+        for name, service in list(self._services.items()):
+            seconds = service.seconds
             for old in [second for second in seconds if second < number]:
                 del seconds[old]
+            if service.number < number:
+                service.number = -1
             if not seconds:
                 del self._services[name]
 
@@ -130,20 +167,20 @@ class Series(Sink):
 
 
 def _bucket(seconds: float) -> int:
-    return int(math.log2(1.0 + 1000.0 * min(max(seconds, 0.0), _LONGEST)) * _PER_OCTAVE)
+    return int(math.log(1.0 + 1000.0 * min(max(seconds, 0.0), _LONGEST)) * _PER_E)
 
 
-def _percentile(buckets: dict[int, int], share: float) -> float | None:
+def _percentile(buckets: dict[int, _Bucket], share: float) -> float | None:
     """The middle of the bucket that holds it, in milliseconds."""
-    wanted = share * sum(buckets.values())
+    wanted = share * sum([bucket.seen for bucket in buckets.values()])
     for bucket, seen in _running(buckets):
         if seen >= wanted:
             return round(math.exp2((bucket + 0.5) / _PER_OCTAVE) - 1.0, 1)
     return None
 
 
-def _running(buckets: dict[int, int]) -> Iterator[tuple[int, int]]:
+def _running(buckets: dict[int, _Bucket]) -> Iterator[tuple[int, int]]:
     seen = 0
     for bucket in sorted(buckets):
-        seen += buckets[bucket]
+        seen += buckets[bucket].seen
         yield bucket, seen
