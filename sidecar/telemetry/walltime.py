@@ -28,10 +28,11 @@ class WallTime:
     def text(self, unix_ns: int) -> str:
         second, rest = unix_ns // _SECOND, unix_ns % _SECOND
         if second != self._second:
-            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
             self._second = second
-        thousand = str(1000 + rest // 1_000_000)
-        return f"{self._prefix}.{thousand[1:]}Z"
+        milliseconds = rest // 1_000_000
+        zeros = "" if milliseconds >= 100 else "0" if milliseconds >= 10 else "00"
+        return f"{self._prefix}{zeros}{milliseconds}Z"
 
     def now(self) -> str:
         return self.text(self._wall())

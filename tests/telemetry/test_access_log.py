@@ -6,18 +6,20 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.failure import Failure, FailureKind
+from sidecar.record import RequestRecord
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.lines import Lines
 from sidecar.telemetry.output import Output
 from sidecar.telemetry.walltime import WallTime
-from tests.telemetry.records import attempt, request, rescued
+from tests.telemetry.records import LATE, STARTED, attempt, request, rescued
 
 
 def _written(write: Callable[[AccessLog], None]) -> bytes:
@@ -127,6 +129,51 @@ def test_whatever_the_app_sends_stays_inside_its_string(path: str, model: str, m
     assert not any(byte < 0x20 or byte == 0x7F for byte in text[:-1])
     line = json.loads(text)
     assert (line["path"], line["model"]) == (path[:1024], model[:256])
+
+
+def _unlike() -> Iterator[RequestRecord]:
+    """A record that is changed, each time in one thing that a line tells."""
+    record, made = rescued(), attempt()
+    record.attempts = [made]
+    changes: tuple[tuple[object, str, object], ...] = (
+        (record, "route", "/v1#1"),
+        (record, "method", "GET"),
+        (record, "path", "/" + "p" * 2000),
+        (record, "path", "/v1/completions"),
+        (record, "model", "m" * 2000),
+        (record, "model", None),
+        (record, "stream", False),
+        (record, "status", 201),
+        (record, "failure", LATE),
+        (record, "failure", None),
+        (record, "service", "primary"),
+        (record, "generation", 2),
+        (made, "number", 2),
+        (made, "service", "backup"),
+        (made, "endpoint", "10.0.0.2:443"),
+        (made, "reason", "reset"),
+        (made, "status", 404),
+        (made, "failure", LATE),
+        (made, "reused", True),
+        (made, "connected_at", STARTED + 0.001),
+    )
+    yield record
+    for changed, name, value in changes:
+        setattr(changed, name, value)
+        yield record
+
+
+def test_a_line_does_not_depend_on_the_lines_before() -> None:
+    """What it has in common with the last one is kept ready: it must be in common."""
+
+    def twice_each(log: AccessLog) -> None:
+        for record in _unlike():
+            log.request_finished(record)
+            log.request_finished(record)
+
+    alone = [_written(partial(AccessLog.request_finished, record=record)) for record in _unlike()]
+    assert len(set(alone)) == len(alone) - 1  # a failure that came and went
+    assert _written(twice_each) == b"".join(line * 2 for line in alone)
 
 
 def test_long_texts_are_cut() -> None:
