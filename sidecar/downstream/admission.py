@@ -8,25 +8,51 @@ Why:     a web page can reach localhost, too: the Host names keep DNS rebinding 
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from sidecar.exchange.answers import RETRY_AFTER
 from sidecar.wire.heads import RequestHead
 
 
-class Refused(NamedTuple):
+class Refused:
     """An answer of the sidecar's own, before any attempt."""
 
-    status: int
-    code: str
-    why: str
-    retry_after: float = RETRY_AFTER  # seconds, told with 429 and 503
-    route: str = ""  # where one was found
-    quota_fields: str = ""
-    # What was asked for, where it has been read.
-    model: str | None = None
-    stream: bool = False
-    body_bytes: int = 0
+    __slots__ = (
+        "body_bytes",
+        "code",
+        "model",
+        "quota_fields",
+        "retry_after",
+        "route",
+        "status",
+        "stream",
+        "why",
+    )
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        why: str,
+        *,
+        retry_after: float = RETRY_AFTER,
+        route: str = "",
+        quota_fields: str = "",
+        model: str | None = None,
+        stream: bool = False,
+        body_bytes: int = 0,
+    ) -> None:
+        """`retry_after`: seconds, told with 429 and 503. `route`: where one was found. `model`, `stream`, `body_bytes`:
+        what was asked for, where it has been read."""
+        self.status = status
+        self.code = code
+        self.why = why
+        self.retry_after = retry_after
+        self.route = route
+        self.quota_fields = quota_fields
+        self.model = model
+        self.stream = stream
+        self.body_bytes = body_bytes
 
 
 class Door(Protocol):

@@ -49,6 +49,18 @@ MESSAGES: Final = {
     FailureKind.INTERNAL_ERROR: "The sidecar has failed; its log says more",
 }
 
+# In the contract's table of codes, what stands for a narrower one.
+WIDER: Final = {
+    FailureKind.TRUNCATED_STREAM: FailureKind.RESET,
+    FailureKind.TOTAL_TIMEOUT: FailureKind.RESPONSE_TIMEOUT,
+    FailureKind.IDLE_TIMEOUT: FailureKind.RESPONSE_TIMEOUT,
+    FailureKind.UNHEALTHY: FailureKind.OVERLOADED,
+    FailureKind.STATUS: FailureKind.BAD_RESPONSE,
+}
+
+# First lines of answers: of the few statuses that were answered with, made when first wanted.
+_STATUS_LINES: Final[dict[int, bytes]] = {}
+
 
 def retried(record: RequestRecord) -> bool:
     """Whether the sidecar has done already what the app's SDK would do about an error."""
@@ -82,17 +94,7 @@ def local_answer(
 
 def public_code(failure: Failure) -> str:
     """The code in the error body: that of the contract's table where the failure has a narrower one."""
-    match failure.kind:
-        case FailureKind.TRUNCATED_STREAM:
-            return FailureKind.RESET.value
-        case FailureKind.TOTAL_TIMEOUT | FailureKind.IDLE_TIMEOUT:
-            return FailureKind.RESPONSE_TIMEOUT.value
-        case FailureKind.UNHEALTHY:
-            return FailureKind.OVERLOADED.value
-        case FailureKind.STATUS:
-            return FailureKind.BAD_RESPONSE.value
-        case kind:
-            return kind.value
+    return WIDER.get(failure.kind, failure.kind).value
 
 
 def own_response(
@@ -109,7 +111,7 @@ def own_response(
     body = error_body(shape, code, message, record.request_id)
     return b"".join(
         (
-            b"HTTP/1.1 %d %s\r\n" % (status, _phrase(status)),
+            _status_line(status),
             b"content-type: application/json\r\n",
             b"content-length: %d\r\n" % len(body),
             _retry_after(retry_after) if status in RETRY_AFTER_STATUSES else b"",
@@ -121,10 +123,15 @@ def own_response(
     )
 
 
-def _phrase(status: int) -> bytes:
-    from http import HTTPStatus  # here, since a sidecar without troubles of its own needs no table of them
+def _status_line(status: int) -> bytes:
+    line = _STATUS_LINES.get(status)
+    if line is None:
+        from http import (
+            HTTPStatus,
+        )  # here, since a sidecar without troubles of its own needs no table of them
 
-    return HTTPStatus(status).phrase.encode()
+        line = _STATUS_LINES[status] = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+    return line
 
 
 def _retry_after(seconds: float) -> bytes:

@@ -9,7 +9,10 @@ Source:  contract §4; the error objects of OpenAI's and Anthropic's public APIs
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
 
@@ -24,13 +27,22 @@ class Shape(StrEnum):
     OTHER = "other"
 
 
-_BY_END: Final = (
+# Looked up by name at each use, each of them would cost as much as comparing it.
+_RESPONSES: Final = Shape.RESPONSES
+_MESSAGES: Final = Shape.MESSAGES
+_OTHER: Final = Shape.OTHER
+
+_BY_END: Final = [  # a tuple would be made anew for each look at it
     ("/chat/completions", Shape.CHAT),
     ("/completions", Shape.COMPLETIONS),
     ("/responses", Shape.RESPONSES),
     ("/messages", Shape.MESSAGES),
     ("/embeddings", Shape.EMBEDDINGS),
-)
+]
+
+_quote: Final = encode_basestring_ascii
+# Words of the sidecar's own: few, and each is a hundred characters to look through.
+_quote_words: Final[Callable[[str], str]] = lru_cache(64)(encode_basestring_ascii)
 
 _ANTHROPIC_TYPES: Final = {
     "bad_request": "invalid_request_error",
@@ -52,13 +64,25 @@ def shape_of(path: str) -> Shape:
     """By how the path ends. The messages of an OpenAI thread are not Anthropic's Messages API."""
     for end, shape in _BY_END:
         if path.endswith(end):
-            return Shape.OTHER if shape is Shape.MESSAGES and "/threads/" in path else shape
-    return Shape.OTHER
+            return _OTHER if shape is _MESSAGES and "/threads/" in path else shape
+    return _OTHER
 
 
 def error_body(shape: Shape, code: str, message: str, request_id: str) -> bytes:
-    """The JSON body of the sidecar's own error."""
-    return _json(_error(shape, code, message, request_id))
+    """The JSON body of the sidecar's own error. Put together by hand: under overload it is made for most requests, and
+    json.dumps costs as much as a third of a whole one."""
+    word, words, signed = _quote_words(code), _quote_words(message), _quote(request_id)
+    if shape is _MESSAGES:
+        kind = _ANTHROPIC_TYPES.get(code, "api_error")
+        text = (
+            f'{{"type":"error","error":{{"type":"{kind}","message":{words},"code":{word},'
+            f'"details":{{"error_code":{word}}}}},"request_id":{signed if request_id else "null"}}}'
+        )
+    else:
+        if request_id:
+            words = f'{words[:-1]} (request id {signed[1:-1]})"'
+        text = f'{{"error":{{"message":{words},"type":"sidecar_error","code":{word},"param":null}}}}'
+    return text.encode("ascii")
 
 
 def error_event(
@@ -77,21 +101,13 @@ def error_event(
     The keyword arguments serve RESPONSES, whose event must carry the response it ends; StreamReader knows
     the first two. `created_at` is Unix time in seconds.
     """
-    if shape is Shape.RESPONSES:
+    if shape is _RESPONSES:
         failed = _failed_response(code, _signed(message, request_id), response_id, created_at, model)
         event = {"type": "response.failed", "sequence_number": sequence_number, "response": failed}
-        return b"event: response.failed\ndata: " + _json(event) + b"\n\n"
-    name = b"event: error\n" if shape is Shape.MESSAGES else b""
-    return name + b"data: " + _json(_error(shape, code, message, request_id)) + b"\n\n"
-
-
-def _error(shape: Shape, code: str, message: str, request_id: str) -> dict[str, Any]:
-    if shape is Shape.MESSAGES:
-        kind = _ANTHROPIC_TYPES.get(code, "api_error")
-        error = {"type": kind, "message": message, "code": code, "details": {"error_code": code}}
-        return {"type": "error", "error": error, "request_id": request_id or None}
-    words = _signed(message, request_id)
-    return {"error": {"message": words, "type": "sidecar_error", "code": code, "param": None}}
+        data = json.dumps(event, separators=(",", ":")).encode()
+        return b"event: response.failed\ndata: " + data + b"\n\n"
+    name = b"event: error\n" if shape is _MESSAGES else b""
+    return name + b"data: " + error_body(shape, code, message, request_id) + b"\n\n"
 
 
 def _signed(message: str, request_id: str) -> str:
@@ -122,7 +138,3 @@ def _failed_response(
         "tools": [],
         "top_p": None,
     }
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()

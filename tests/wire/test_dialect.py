@@ -6,6 +6,8 @@ import json
 
 import pytest
 from anthropic.types import ErrorResponse
+from hypothesis import given
+from hypothesis import strategies as st
 from openai.types.responses import ResponseFailedEvent
 
 from sidecar.wire.dialect import Shape, error_body, error_event, shape_of
@@ -67,6 +69,26 @@ def test_a_messages_error_is_anthropics_with_our_code(code: str, kind: str) -> N
     }
     if kind != "request_too_large":  # documented by Anthropic, not modelled by its SDK
         assert ErrorResponse.model_validate_json(body).error.message == "Words."
+
+
+@given(st.sampled_from(Shape), st.text(), st.text(), st.text())
+def test_an_error_body_is_compact_json_of_whatever_it_tells(
+    shape: Shape, code: str, message: str, id: str
+) -> None:
+    """It is put together by hand."""
+    body = error_body(shape, code, message, id)
+    told = json.loads(body)
+    assert body == json.dumps(told, separators=(",", ":")).encode()
+    error = told["error"]
+    assert error["code"] == code
+    if shape is Shape.MESSAGES:
+        assert (error["message"], told["request_id"], error["details"]) == (
+            message,
+            id or None,
+            {"error_code": code},
+        )
+    else:
+        assert error["message"] == (f"{message} (request id {id})" if id else message)
 
 
 def test_a_broken_chat_stream_ends_with_an_error_payload() -> None:
