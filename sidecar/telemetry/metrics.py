@@ -6,8 +6,8 @@ Out:     the attributes of Metrics; sidecar.telemetry.exposition turns them into
 Units:   histograms are in seconds.
 Limits:  label values are bounded: at most MAX_SERIES label sets a metric and MAX_MODELS models, the rest is
          counted under `other`. Series of an endpoint that has left are forgotten.
-Cost:    about 2 µs a request with one attempt, 2 more where its trace is kept; nothing is formatted before
-         a scrape.
+Cost:    compiled, 0.1 µs a request with one attempt that is like the one before, 0.7 more where its trace is kept;
+         nothing is formatted before a scrape.
 """
 
 from __future__ import annotations
