@@ -139,12 +139,12 @@ class Listener:
                     429,
                     "rate_limited",
                     "The rate limit of this route is reached",
-                    answer.seconds,
-                    route.route.name,
-                    quota_fields(answer),
-                    model,
-                    stream,
-                    len(body),
+                    retry_after=answer.seconds,
+                    route=route.name,
+                    quota_fields=quota_fields(answer),
+                    model=model,
+                    stream=stream,
+                    body_bytes=len(body),
                 )
             taken = answer
         record = self._record(head, trace)
