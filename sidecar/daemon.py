@@ -97,7 +97,7 @@ class Daemon:
             rng=rng,
             clocks=Clocks(loop),
             request_finished=self._instruments.request_finished,
-            attempt_finished=self._hub.attempt_finished,
+            attempts=self._hub.attempts,
             health_events=self._health_events,
             sample_ratio=self._instruments.sampler.ratio,
             app_samples=self._instruments.sampler.asks_app,

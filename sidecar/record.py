@@ -8,7 +8,7 @@ Rule:    no prompt, no answer, no header value of the app and no secret is ever 
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 from sidecar.failure import Failure
 from sidecar.terms import HEDGE
@@ -147,7 +147,15 @@ class Sink:
         raise NotImplementedError
 
 
-class AttemptSink(Protocol):
-    """Whoever wants attempts as they end, before the request does."""
+class Attempts:
+    """Tells of attempts as they end, before the request does, while somebody wants to know. `wanted`: by so many."""
 
-    def attempt_finished(self, request: RequestRecord, attempt: AttemptRecord) -> None: ...
+    __slots__ = ("_told", "wanted")
+
+    def __init__(self, told: Callable[[RequestRecord, AttemptRecord], None], wanted: int = 0) -> None:
+        self._told = told
+        self.wanted = wanted
+
+    def finished(self, request: RequestRecord, attempt: AttemptRecord) -> None:
+        if self.wanted:
+            self._told(request, attempt)

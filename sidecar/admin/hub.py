@@ -10,7 +10,7 @@ Resume:  with a number that is still held: what came after it, without a snapsho
          the future (the wall clock went back over a restart): a snapshot, as for a newcomer.
 Slow:    a watcher is a cursor into a ring, not a queue: it costs the publisher nothing and no memory. One
          that is overrun gets the same gap and snapshot.
-Attempts: `attempt_finished` lives in a second ring, filled only while somebody asks for it, so that it neither
+Attempts: they live in a second ring, filled only while somebody asks for it, so that it neither
          drives health events out nor makes holes in the numbers of others. Such an event bears the number of
          the newest event before it and cannot be resumed; what a slow reader lost is counted in a `gap`.
 Limits:  4096 events, 4096 attempts; messages are made when a watcher first asks for them, and shared. What makes them
@@ -37,7 +37,7 @@ from sidecar.admin.facts import (
 from sidecar.health.events import HealthEvent, ScopeCooled
 from sidecar.health.status import EndpointStatus
 from sidecar.policy.problems import Problem
-from sidecar.record import AttemptRecord, RequestRecord
+from sidecar.record import AttemptRecord, Attempts, RequestRecord
 
 if TYPE_CHECKING:
     from llmsidecar.v1 import health_pb2 as pb
@@ -122,7 +122,7 @@ class EventHub:
         self._clock = clock or Clock()
         self._events = Ring(capacity, start=self._clock.now().wall // 1000)
         self._attempts = Ring(capacity)
-        self._attempt_watchers = 0
+        self.attempts = Attempts(self._attempt_finished)
         self._news = asyncio.Event()
         self._generation = 0
         self._closed = False
@@ -152,11 +152,10 @@ class EventHub:
                     )
                 )
 
-    def attempt_finished(self, request: RequestRecord, attempt: AttemptRecord) -> None:
-        if self._attempt_watchers:
-            fact = attempt_ended(request, attempt)
-            self._attempts.append(Entry(self._events.newest, self._clock.now(), fact))
-            self._news.set()
+    def _attempt_finished(self, request: RequestRecord, attempt: AttemptRecord) -> None:
+        fact = attempt_ended(request, attempt)
+        self._attempts.append(Entry(self._events.newest, self._clock.now(), fact))
+        self._news.set()
 
     def policy_applied(self, generation: int, source: str, comment: str) -> None:
         self._generation = generation
@@ -191,7 +190,7 @@ class EventHub:
         """Yields messages that are shared with other watchers: read them, do not change them."""
         watch = _Watch(self, after_sequence, frozenset(services), include_attempts=include_attempts)
         self.watchers += 1
-        self._attempt_watchers += include_attempts
+        self.attempts.wanted += include_attempts
         try:
             while not self._closed:
                 for message in watch.take():
@@ -201,7 +200,7 @@ class EventHub:
                     await self._news.wait()
         finally:
             self.watchers -= 1
-            self._attempt_watchers -= include_attempts
+            self.attempts.wanted -= include_attempts
 
     def snapshot(self, services: Collection[str]) -> pb.HealthEvent:
         from sidecar.admin.convert import snapshot_message

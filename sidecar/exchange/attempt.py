@@ -440,7 +440,7 @@ class Attempt:
             service.line.place_given_back()
         if self.taken is not None and not was_committed and (failure is not None or record.dropped):
             self.taken.settle(0, now)
-        self.shared.attempt_finished(exchange.record, record)
+        self.shared.attempts.finished(exchange.record, record)
 
     def _cancel_handles(self) -> None:
         if self._deadline is not None:

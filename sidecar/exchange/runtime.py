@@ -24,7 +24,7 @@ from sidecar.outbox import Turn
 from sidecar.policy.snapshot import RetryBudget as BudgetPolicy
 from sidecar.policy.snapshot import Route, Service, Snapshot
 from sidecar.quota.quota import Quota, Who
-from sidecar.record import AttemptRecord, RequestRecord
+from sidecar.record import Attempts, RequestRecord
 from sidecar.route.candidates import ServicePicker
 from sidecar.route.match import Router
 from sidecar.terms import Skipped, parse_address
@@ -70,7 +70,7 @@ class Shared:
 
     __slots__ = (
         "app_samples",
-        "attempt_finished",
+        "attempts",
         "clocks",
         "exchanges",
         "health_events",
@@ -91,7 +91,7 @@ class Shared:
         rng: Random,
         clocks: Clocks,
         request_finished: Callable[[RequestRecord], None],
-        attempt_finished: Callable[[RequestRecord, AttemptRecord], None],
+        attempts: Attempts,
         health_events: Callable[[Sequence[HealthEvent]], None],
         sample_ratio: float = 0.0,
         app_samples: bool = True,
@@ -103,7 +103,7 @@ class Shared:
         self.rng = rng
         self.clocks = clocks
         self.request_finished = request_finished
-        self.attempt_finished = attempt_finished
+        self.attempts = attempts
         self.health_events = health_events
         self.sampling_bound = traceparent.sampling_bound(sample_ratio)
         self.app_samples = app_samples

@@ -245,7 +245,7 @@ def test_attempts_reach_only_those_who_asked_and_make_no_hole_for_others() -> No
         publish(hub, 1)
         late = an_attempt()
         late.failure = Failure(FailureKind.FIRST_PACKET_TIMEOUT)
-        hub.attempt_finished(a_request(), late)
+        hub.attempts.finished(a_request(), late)
         publish(hub, 1)
         return await take(plain, 2), await take(curious, 3)
 
@@ -266,7 +266,7 @@ def test_attempts_never_drive_health_events_out_of_the_ring() -> None:
         await anext(curious)
         publish(hub, 50)
         for _ in range(1000):
-            hub.attempt_finished(a_request(), an_attempt())
+            hub.attempts.finished(a_request(), an_attempt())
         return await take(hub.watch(after_sequence=FIRST), 50)
 
     assert numbers(run(story())) == list(range(FIRST + 1, FIRST + 51))
@@ -280,7 +280,7 @@ def test_attempts_that_a_slow_reader_lost_are_counted() -> None:
         curious = hub.watch(include_attempts=True)
         await anext(curious)
         for _ in range(250):
-            hub.attempt_finished(a_request(), an_attempt())
+            hub.attempts.finished(a_request(), an_attempt())
         return await take(curious, 101)
 
     gap, *rest = run(story())
@@ -293,14 +293,14 @@ def test_nobody_asks_for_attempts_so_none_is_kept() -> None:
 
     async def story() -> list[int]:
         hub = a_hub()
-        hub.attempt_finished(a_request(), an_attempt())
+        hub.attempts.finished(a_request(), an_attempt())
         kept = [len(hub._attempts._entries)]
         watch = hub.watch(include_attempts=True)
         await anext(watch)
-        hub.attempt_finished(a_request(), an_attempt())
+        hub.attempts.finished(a_request(), an_attempt())
         kept.append(len(hub._attempts._entries))
         await watch.aclose()
-        hub.attempt_finished(a_request(), an_attempt())
+        hub.attempts.finished(a_request(), an_attempt())
         return [*kept, len(hub._attempts._entries), hub.watchers]
 
     assert run(story()) == [0, 1, 1, 0]
@@ -392,7 +392,7 @@ async def _random_story(steps: list[Step]) -> tuple[list[pb.HealthEvent], int, i
             case "attempts":
                 attempts += count
                 for _ in range(count):
-                    hub.attempt_finished(a_request(), an_attempt())
+                    hub.attempts.finished(a_request(), an_attempt())
             case _:
                 await reader.read(count)
     await reader.read(10_000)

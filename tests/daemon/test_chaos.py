@@ -31,7 +31,7 @@ from sidecar.exchange.gate import Gate
 from sidecar.failure import FailureKind
 from sidecar.health.ledger import EndpointHealth
 from sidecar.policy import load
-from sidecar.record import AttemptRecord, RequestRecord
+from sidecar.record import AttemptRecord, Attempts, RequestRecord
 from tests.upstream.authority import Authority, server_context
 
 from .llm import DONE, LAST, SSE_HEAD, Llm, Received, chat_chunk, framed
@@ -174,14 +174,14 @@ class Witness:
         self.endpoints: set[EndpointHealth] = set()
         self.budgets: set[RetryBudget] = set()
         self.note_policy(daemon)
-        finished = daemon._shared.attempt_finished
+        others = daemon._shared.attempts
 
         def attempt_finished(request: RequestRecord, attempt: AttemptRecord) -> None:
             self.attempts[id(attempt)] += 1
             self.kept.append(attempt)
-            finished(request, attempt)
+            others.finished(request, attempt)
 
-        daemon._shared.attempt_finished = attempt_finished
+        daemon._shared.attempts = Attempts(attempt_finished, wanted=1)
 
     def note_policy(self, daemon: Daemon) -> None:
         for name in daemon._in_force.runtime().services:

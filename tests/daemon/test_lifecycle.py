@@ -24,7 +24,7 @@ from sidecar.exchange.attempt import Attempt
 from sidecar.exchange.exchange import Exchange
 from sidecar.exchange.gate import Gate
 from sidecar.policy import load
-from sidecar.record import RequestRecord
+from sidecar.record import Attempts, RequestRecord
 
 from .llm import (
     CHAT,
@@ -407,13 +407,13 @@ def test_a_bug_ends_its_request_loudly_and_no_other(
             Llm(bad, json_answer(CHAT)) as llm,
             sidecar(config(service("a", llm)), sinks=[records.append]) as daemon,
         ):
-            finished = daemon._shared.attempt_finished
+            attempts = daemon._shared.attempts
 
             def broken(*_: object) -> None:
-                daemon._shared.attempt_finished = finished
+                daemon._shared.attempts = attempts
                 raise ZeroDivisionError
 
-            daemon._shared.attempt_finished = broken
+            daemon._shared.attempts = Attempts(broken, wanted=1)
             reply = await ask(daemon, chat(stream=True))
             if committed:
                 assert (reply.status, reply.ended) == (200, False)

@@ -17,7 +17,7 @@ from sidecar.failure import Failure, FailureKind
 from sidecar.frozen import replace
 from sidecar.health.ledger import EndpointHealth, Ledger
 from sidecar.policy.snapshot import AdaptiveConcurrency
-from sidecar.record import AttemptRecord
+from sidecar.record import AttemptRecord, Attempts
 from tests.health.script import SERVICE, service_of
 
 
@@ -42,7 +42,13 @@ def shared() -> Iterator[Shared]:
     ledger = Ledger(Random(1))
     ledger.configure({SERVICE: replace(service_of("a"), adaptive_concurrency=AdaptiveConcurrency())}, 0.0)
     yield Shared(
-        loop, ledger, Random(1), Clocks(loop), lambda _: None, lambda _, __: None, lambda events: None
+        loop,
+        ledger,
+        Random(1),
+        Clocks(loop),
+        lambda _: None,
+        Attempts(lambda _, __: None),
+        lambda events: None,
     )
     loop.close()
 

@@ -28,7 +28,7 @@ from sidecar.ops.series import Series
 from sidecar.policy import load
 from sidecar.policy.build import build_snapshot
 from sidecar.policy.snapshot import Limits, Snapshot
-from sidecar.record import AttemptRecord, RequestRecord
+from sidecar.record import AttemptRecord, Attempts, RequestRecord
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.exposition import Exposition, Gauges
 from sidecar.telemetry.lines import Lines
@@ -167,7 +167,7 @@ class Stage:
             rng=self.rng,
             clocks=Clocks(loop),
             request_finished=self._request_finished,
-            attempt_finished=self._attempt_finished,
+            attempts=Attempts(self._attempt_finished, wanted=1),
             health_events=self._health_events,
             sample_ratio=0.5,
         )
