@@ -6,7 +6,9 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
-from sidecar.telemetry.lines import Lines
+import pytest
+
+from sidecar.telemetry.lines import ENOUGH, Lines
 from sidecar.telemetry.output import Output
 
 
@@ -42,6 +44,21 @@ def test_lines_of_one_turn_go_in_one_write_and_in_order() -> None:
         lines.add(b"two\n")
         await _readable(reading)
         assert os.read(reading, 100) == b"one\ntwo\n"
+
+    assert _with_pipe(scenario).dropped == 0
+
+
+def test_many_lines_do_not_wait_for_the_timer() -> None:
+    """At 60 000 lines a second those of one delay would be more than the buffer takes."""
+
+    async def scenario(lines: Lines, reading: int) -> None:
+        line = b"x" * 999 + b"\n"
+        for _ in range(ENOUGH // len(line)):
+            lines.add(line)
+        with pytest.raises(BlockingIOError):
+            os.read(reading, 1)
+        lines.add(line)
+        assert os.read(reading, 1 << 20) == line * (ENOUGH // len(line) + 1)
 
     assert _with_pipe(scenario).dropped == 0
 
