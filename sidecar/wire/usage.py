@@ -8,34 +8,81 @@ Why:     they stand at the end of the body in every dialect, so a look at its ta
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
+from sidecar.wire.digits import decimal
+
 TAIL: Final = 4096
+_NEAR: Final = 512  # nearly always they are even nearer to the end
+_USAGE: Final = '"usage"'
 # As OpenAI's answers name them, and Anthropic's. Gateways write both: OpenAI's go first, as in a stream.
-_COUNT: Final = re.compile(rb'"(prompt|input|completion|output)_tokens"\s*:\s*(\d{1,12})')
+_PROMPT: Final = b'"prompt_tokens"'
+_COMPLETION: Final = b'"completion_tokens"'
+_INPUT: Final = b'"input_tokens"'
+_OUTPUT: Final = b'"output_tokens"'
+_SHORTEST: Final = len(b'"input_tokens":0')
+_P: Final = ord(b"p")
+_C: Final = ord(b"c")
+_I: Final = ord(b"i")
+_O: Final = ord(b"o")
+_COLON: Final = ord(b":")
+_SPACE: Final = ord(b" ")
+_TAB: Final = ord(b"\t")
+_CR: Final = ord(b"\r")
+_DIGITS: Final = 12  # what follows so many is not looked at
 
 
 def usage_of_answer(body: bytes) -> tuple[int | None, int | None]:
     """Reads `usage` of OpenAI's and Anthropic's answers."""
-    start = body.rfind(b'"usage"', -TAIL)
-    if start < 0:
+    tail = body if len(body) <= _NEAR else body[-_NEAR:]
+    text = tail.decode("latin-1")  # which is searched faster (sidecar.wire.search)
+    at = text.rfind(_USAGE)
+    if at < 0 and len(body) > _NEAR:
+        tail = body[-TAIL:]
+        text = tail.decode("latin-1")
+        at = text.rfind(_USAGE)
+    if at < 0:
         return None, None
-    counts: list[tuple[bytes, bytes]] = _COUNT.findall(body, start)
-    # Not a dict of them, which costs 3 % of a request.
     prompt = completion = read = written = -1
-    for name, count in counts:  # the first of a name: what follows may be details
-        if name == b"prompt":
-            if prompt < 0:
-                prompt = int(count)
-        elif name == b"completion":
+    at += len(_USAGE) - 1
+    last = len(tail) - _SHORTEST
+    while 0 <= at <= last and (prompt < 0 or completion < 0):  # at a quote
+        letter = tail[at + 1]
+        if letter == _P:
+            if prompt < 0:  # the first of a name: what follows may be details
+                prompt = _count(tail, at, _PROMPT)
+        elif letter == _C:
             if completion < 0:
-                completion = int(count)
-        elif name == b"input":
+                completion = _count(tail, at, _COMPLETION)
+        elif letter == _I:
             if read < 0:
-                read = int(count)
-        elif written < 0:
-            written = int(count)
+                read = _count(tail, at, _INPUT)
+        elif letter == _O and written < 0:
+            written = _count(tail, at, _OUTPUT)
+        at = text.find('"', at + 1)
     prompt = read if prompt < 0 else prompt
     completion = written if completion < 0 else completion
     return None if prompt < 0 else prompt, None if completion < 0 else completion
+
+
+def _count(tail: bytes, at: int, name: bytes) -> int:
+    """What the member of this name says that begins here; -1: it is another one, or says no number."""
+    end = at + len(name)
+    if tail[at:end] != name:
+        return -1
+    colon = _past_space(tail, end)
+    if colon == len(tail) or tail[colon] != _COLON:
+        return -1
+    begin = _past_space(tail, colon + 1)
+    count, end = decimal(tail, begin)
+    if not begin < end <= begin + _DIGITS:
+        count, end = decimal(tail[begin : begin + _DIGITS], 0)
+    return count if end else -1
+
+
+def _past_space(tail: bytes, at: int) -> int:
+    for end in range(at, len(tail)):
+        byte = tail[end]
+        if byte != _SPACE and not _TAB <= byte <= _CR:
+            return end
+    return len(tail)
