@@ -26,9 +26,11 @@ from sidecar.wire.head_cache import Likely, ResponseHeads
 from sidecar.wire.head_cache import likely as likely_of
 from sidecar.wire.heads import ResponseHead, head_end
 from sidecar.wire.memo import remember
+from sidecar.wire.search import find
 
 MAX_INTERIM: Final = 16  # 1xx responses before the real one; nobody sends more than one or two
 HOLD_ERROR: Final = 256 * 1024
+SEARCHED: Final = 4096  # of a 200 that may be an error
 # Of what is derived from one head: an app may invent methods, and each has terms of its own.
 MOST_KNOWN: Final = 256
 DEFAULT_LIMITS: Final = AnswerLimits()
@@ -354,7 +356,8 @@ class Gate:
 
     def _error_inside(self, body: bytes) -> Failure | None:
         """An error object where a 200 should bear an answer, as some gateways send it."""
-        if body.find(b'"error"', 0, 4096) < 0:
+        begin = body if len(body) <= SEARCHED else body[:SEARCHED]
+        if find(begin, '"error"') < 0:
             return None
         assert self.head is not None
         if self._terms.shape is Shape.OTHER or self.head.status != 200:

@@ -57,6 +57,15 @@ def test_an_error_object_inside_a_200_that_comes_whole_is_found() -> None:
     assert result.kind is FailureKind.IN_STREAM_ERROR
 
 
+@pytest.mark.parametrize(("before", "found"), [(4096 - 8, True), (4096 - 7, False)])
+def test_an_error_object_is_looked_for_in_the_beginning(before: int, found: bool) -> None:
+    """A long answer is no error: it is not searched to its end."""
+    body = b'{"x": "'.ljust(before - 2, b"x") + b'", "error": {"message": "no"}}'
+    assert body.index(b'"error"') == before + 1
+    result = Gate(terms()).feed(HEAD % len(body) + body)
+    assert isinstance(result, Failure) is found
+
+
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_what_has_no_body_is_not_given_one(status: str) -> None:
     """Whatever its length says: bytes behind it are somebody else's."""
