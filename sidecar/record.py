@@ -3,6 +3,8 @@
 Written by the exchange while it runs, read by sinks after the end. Plain slots, nothing here decides.
 Units:   `*_at` are monotonic seconds; `started_wall` is Unix time in nanoseconds at the same moment as
          `started_at`, so that wall time of any other moment is started_wall + (t - started_at) * 1e9.
+         `trace`, `span` and `parent_span` are ids as traceparent bears them, in hex; `*_id` the same as whole numbers,
+         for those who count with them.
 Rule:    no prompt, no answer, no header value of the app and no secret is ever put here.
 """
 
@@ -34,18 +36,18 @@ class AttemptRecord:
         "reason",
         "reused",
         "service",
-        "span_id",
+        "span",
         "started_at",
         "status",
     )
 
     def __init__(
-        self, number: int, service: str, endpoint: str, span_id: int, started_at: float, reason: str | None
+        self, number: int, service: str, endpoint: str, span: bytes, started_at: float, reason: str | None
     ) -> None:
         self.number = number  # from 1
         self.service = service
         self.endpoint = endpoint  # its address
-        self.span_id = span_id  # 64 bits, never 0
+        self.span = span
         self.started_at = started_at
         self.reason = reason  # why not the first choice: a failure code, `unhealthy`, …; None for the first
         self.fallback_from: str | None = None  # the service it stands in for; None: no fallback
@@ -61,6 +63,10 @@ class AttemptRecord:
         self.failure: Failure | None = None  # None: success, or ignorable when `dropped`
         self.dropped = False  # given up for a reason that says nothing about the endpoint (the app hung up)
         self.bytes_in = 0  # of the answer, as received
+
+    @property
+    def span_id(self) -> int:
+        return int(self.span, 16)
 
     @property
     def outcome(self) -> str:
@@ -88,7 +94,7 @@ class RequestRecord:
         "generation",
         "method",
         "model",
-        "parent_span_id",
+        "parent_span",
         "path",
         "prompt_tokens",
         "quota_fields",
@@ -96,19 +102,19 @@ class RequestRecord:
         "sampled",
         "service",
         "shape",
-        "span_id",
+        "span",
         "started_at",
         "started_wall",
         "status",
         "stream",
-        "trace_id",
+        "trace",
         "tracestate",
     )
 
-    def __init__(self, trace_id: int, span_id: int, started_at: float, started_wall: int) -> None:
-        self.trace_id = trace_id  # 128 bits, never 0
-        self.span_id = span_id  # of the SERVER span
-        self.parent_span_id: int | None = None  # from the app's traceparent
+    def __init__(self, trace: bytes, span: bytes, started_at: float, started_wall: int) -> None:
+        self.trace = trace
+        self.span = span  # the SERVER span
+        self.parent_span: bytes | None = None  # from the app's traceparent
         self.sampled = False  # its trace is wanted: by the app's decision, else by the sampler's
         self.tracestate = ""
         self.started_at = started_at
@@ -135,7 +141,19 @@ class RequestRecord:
     @property
     def request_id(self) -> str:
         """The id of its SERVER span, so that either leads to the other."""
-        return self.span_id.to_bytes(8, "big").hex()  # half of what a format costs
+        return self.span.decode("latin-1")
+
+    @property
+    def trace_id(self) -> int:
+        return int(self.trace, 16)
+
+    @property
+    def span_id(self) -> int:
+        return int(self.span, 16)
+
+    @property
+    def parent_span_id(self) -> int | None:
+        return None if self.parent_span is None else int(self.parent_span, 16)
 
 
 class Sink:

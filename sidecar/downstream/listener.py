@@ -178,18 +178,18 @@ class Listener:
     def _record(self, head: RequestHead | None, trace: bytes | None) -> RequestRecord:
         """`head`: None where it could not be read. `trace`: its traceparent."""
         shared = self._side.shared
-        bits = shared.rng.getrandbits
         parent = None
         if head is not None and trace is not None:
             parent = traceparent.parse(trace)
-        trace_id = parent[0] if parent else bits(128) or 1
-        record = RequestRecord(trace_id, bits(64) or 1, monotonic(), wall_ns())
+        ids = shared.ids
+        trace_id = parent[0] if parent else ids.trace()
+        record = RequestRecord(trace_id, ids.span(), monotonic(), wall_ns())
         wanted = parent[2] if parent and shared.app_samples else None
         record.sampled = traceparent.is_sampled(trace_id, wanted, shared.sampling_bound)
         if head is not None:
             record.method, record.path = head.method, head.path
             if parent is not None:
-                record.parent_span_id = parent[1]
+                record.parent_span = parent[1]
                 if (state := head.get(b"tracestate")) is not None and len(state) <= 512:
                     record.tracestate = state.decode("latin-1")
         return record

@@ -69,10 +69,10 @@ def retried(record: RequestRecord) -> bool:
 
 def answer_fields(record: RequestRecord, *, failed: bool) -> bytes:
     """The `x-sidecar-*` fields of every answer, and on an error whether the app's SDK should try again."""
-    fields = b"x-sidecar-request-id: %b\r\nx-sidecar-service: %b\r\nx-sidecar-attempts: %b\r\n" % (
-        record.request_id.encode(),
+    fields = b"x-sidecar-request-id: %b\r\nx-sidecar-service: %b\r\nx-sidecar-attempts: %d\r\n" % (
+        record.span,
         record.service.encode("latin-1"),
-        str(len(record.attempts)).encode(),
+        len(record.attempts),
     )
     if failed and retried(record):
         fields += b"x-should-retry: false\r\n"

@@ -314,15 +314,15 @@ class Exchange:
         lane, record, shared, endpoint = self._lane, self.record, self.shared, command.endpoint
         leg = lane.legs[command.rank]
         service = leg.service
-        span_id = shared.rng.getrandbits(64) or 1
+        span = shared.ids.span()
         key = endpoint.key
-        tried = AttemptRecord(command.number, key.service, key.address, span_id, now, command.reason)
+        tried = AttemptRecord(command.number, key.service, key.address, span, now, command.reason)
         tried.fallback_from = command.fallback_from
         tried.model = leg.model
         body = self._body
         if leg.written_model is not None:
             body = with_model(body, self._model_span, leg.written_model)
-        trace = b"traceparent: %b\r\n" % traceparent.format(record.trace_id, span_id, record.sampled)
+        trace = traceparent.line(record.trace, span, sampled=record.sampled)
         if record.tracestate:
             trace += b"tracestate: %b\r\n" % record.tracestate.encode()
         secret = service.keys.next(now) if service.own_credential else None

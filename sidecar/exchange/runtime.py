@@ -74,6 +74,7 @@ class Shared:
         "clocks",
         "exchanges",
         "health_events",
+        "ids",
         "ledger",
         "loop",
         "request_finished",
@@ -101,6 +102,7 @@ class Shared:
         self.turn = Turn(loop)
         self.ledger = ledger
         self.rng = rng
+        self.ids = traceparent.Ids(rng)
         self.clocks = clocks
         self.request_finished = request_finished
         self.attempts = attempts

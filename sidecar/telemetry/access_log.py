@@ -129,7 +129,7 @@ class AccessLog(Sink):
         span = record.request_id
         return (
             f'{{"time": "{time}", "event": "request", "request_id": "{span}", '
-            f'"trace_id": "{record.trace_id.to_bytes(16, "big").hex()}", "span_id": "{span}'
+            f'"trace_id": "{record.trace.decode("latin-1")}", "span_id": "{span}'
             f'{like.words}{attempts}], "duration_ms": {_ms(ended - started)}, '
             f'"bytes_in": {record.body_bytes}, "bytes_out": {record.bytes_out}, '
             f'"input_tokens": {_number(record.prompt_tokens)}, "output_tokens": {_number(record.completion_tokens)}'

@@ -32,13 +32,13 @@ def publish(hub: EventHub, count: int) -> None:
 
 
 def a_request(*attempts: AttemptRecord) -> RequestRecord:
-    request = RequestRecord(0xABCD, 1, 1000.0, 0)
+    request = RequestRecord(b"%032x" % 0xABCD, b"%016x" % 1, 1000.0, 0)
     request.attempts.extend(attempts)
     return request
 
 
 def an_attempt(number: int = 1, fallback_from: str | None = None, reason: str | None = None) -> AttemptRecord:
-    attempt = AttemptRecord(number, B.service, B.address, 1, 1000.0, reason)
+    attempt = AttemptRecord(number, B.service, B.address, b"%016x" % 1, 1000.0, reason)
     attempt.fallback_from = fallback_from
     attempt.ended_at = 1001.5
     return attempt

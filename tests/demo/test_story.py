@@ -53,8 +53,8 @@ class Stage:
 
 def rescued(reason: str) -> RequestRecord:
     """A request that the vendor answered."""
-    record = RequestRecord(1, 1, 0.0, 0)
-    attempt = AttemptRecord(2, VENDOR, "127.0.0.1:8001", 2, 0.2, reason)
+    record = RequestRecord(b"%032x" % 1, b"%016x" % 1, 0.0, 0)
+    attempt = AttemptRecord(2, VENDOR, "127.0.0.1:8001", b"%016x" % 2, 0.2, reason)
     attempt.fallback_from = SELF
     record.attempts.append(attempt)
     return record
@@ -157,7 +157,7 @@ def test_a_request_that_nobody_rescued_is_no_fallback() -> None:
     failed = rescued("reset")
     failed.failure = Failure(FailureKind.RESET)
     stage.story.request_finished(failed)
-    stage.story.request_finished(RequestRecord(1, 1, 0.0, 0))
+    stage.story.request_finished(RequestRecord(b"%032x" % 1, b"%016x" % 1, 0.0, 0))
     assert stage.lines == []
 
 

@@ -55,7 +55,7 @@ def shared() -> Iterator[Shared]:
 
 def ghosts_after(shared: Shared, *, failure: Failure | None, connected_at: float | None, reused: bool) -> int:
     endpoint = the_endpoint(shared)
-    record = AttemptRecord(1, SERVICE, endpoint.key.address, 1, 0.0, None)
+    record = AttemptRecord(1, SERVICE, endpoint.key.address, b"%016x" % 1, 0.0, None)
     record.connected_at, record.reused = connected_at, reused
     record.failure, record.dropped = failure, failure is None
     judge(Ended(shared, endpoint, shared.ledger.started(endpoint, 0.0), record), 0.1)

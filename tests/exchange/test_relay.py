@@ -38,7 +38,7 @@ class Wire:
     def __init__(self, framing: Framing = VERBATIM) -> None:
         self.sent: list[bytes] = []
         self.reader = StreamReader(Shape.CHAT, "content")
-        self.record = RequestRecord(1, 1, 0.0, 0)
+        self.record = RequestRecord(b"%032x" % 1, b"%016x" % 1, 0.0, 0)
         self.relay = StreamRelay(self.sent.append, Chunked(), self.reader, Shape.CHAT, framing, self.record)
 
     @property
@@ -129,7 +129,10 @@ def test_an_answer_without_events_keeps_its_framing(field: bytes, expected: byte
     parsed = head(field)
     walker = Chunked() if parsed.chunked else Counted(5)
     relay = Relay(
-        sent.append, walker, framing_for(parsed, walker, minor=1, stream=False), RequestRecord(1, 1, 0.0, 0)
+        sent.append,
+        walker,
+        framing_for(parsed, walker, minor=1, stream=False),
+        RequestRecord(b"%032x" % 1, b"%016x" % 1, 0.0, 0),
     )
     results = [relay.received(expected[i : i + 1]) for i in range(len(expected))]
     assert b"".join(sent) == expected
@@ -142,7 +145,10 @@ def test_an_answer_that_ends_with_its_connection_is_chunked_for_the_app() -> Non
     sent: list[bytes] = []
     walker = UntilClose()
     relay = Relay(
-        sent.append, walker, framing_for(head(), walker, minor=1, stream=False), RequestRecord(1, 1, 0.0, 0)
+        sent.append,
+        walker,
+        framing_for(head(), walker, minor=1, stream=False),
+        RequestRecord(b"%032x" % 1, b"%016x" % 1, 0.0, 0),
     )
     assert relay.received(b"hello") is None
     assert relay.ended() is WHOLE
@@ -156,7 +162,7 @@ def test_bytes_after_the_end_do_not_reach_the_app() -> None:
         sent.append,
         walker,
         framing_for(head(b"content-length: 5"), walker, minor=1, stream=False),
-        RequestRecord(1, 1, 0.0, 0),
+        RequestRecord(b"%032x" % 1, b"%016x" % 1, 0.0, 0),
     )
     assert relay.received(b"helloHTTP/1.1 200 OK") is WHOLE
     assert sent == [b"hello"]

@@ -262,7 +262,10 @@ def shown(seed: int) -> list[str]:
         number = rng.choice((0, 1, 2**31, 2**62 - 1, 2**62, 2**63, 2**64, 2**127))
         moment = rng.choice((0.0, 0.05, 0.25, 1.0005, 1e9))
         record = RequestRecord(
-            number or 1, number & (2**64 - 1) or 1, moment, rng.choice((0, 10**9 - 1, 2**63 - 10**15))
+            b"%032x" % (number or 1),
+            b"%016x" % (number & (2**64 - 1) or 1),
+            moment,
+            rng.choice((0, 10**9 - 1, 2**63 - 10**15)),
         )
         record.method = record.path = record.model = words
         record.route, record.status, record.stream = "/v1#0", rng.choice((0, 200, 599)), rng.random() < 0.5
@@ -270,7 +273,9 @@ def shown(seed: int) -> list[str]:
         record.prompt_tokens, record.completion_tokens = rng.choice((None, number)), rng.choice((None, 3))
         record.ended_at = rng.choice((None, moment + rng.choice((0.0, 1e-7, 0.04999, 2.5e3))))
         for n in range(rng.randrange(3)):
-            attempt = AttemptRecord(n, "s", "127.0.0.1:1", number or 1, moment, rng.choice((None, "hedge")))
+            attempt = AttemptRecord(
+                n, "s", "127.0.0.1:1", b"%016x" % (n + 1), moment, rng.choice((None, "hedge"))
+            )
             attempt.failure = rng.choice((None, Failure(FailureKind.STATUS, 503)))
             attempt.first_packet_at = attempt.ended_at = moment + rng.random()
             record.attempts.append(attempt)
@@ -282,10 +287,10 @@ def shown(seed: int) -> list[str]:
         seen.append(_try(error_event, shape, "code", words, "r", **named))
         named = {"keep_alive": True, "retry_after": moment}
         seen.append(_try(own_response, status, shape, "c", words, record, **named))
-        trace = traceparent.format(number, number & 0xFF, rng.random() < 0.5)
-        seen.append(repr([trace, traceparent.parse(_mutated(rng, trace))]))
+        line = traceparent.line(record.trace, record.span, sampled=rng.random() < 0.5)
+        seen.append(repr([line, traceparent.parse(_mutated(rng, line[len("traceparent: ") : -2]))]))
         seen += [
-            repr(traceparent.is_sampled(number, None, traceparent.sampling_bound(ratio)))
+            repr(traceparent.is_sampled(record.trace, None, traceparent.sampling_bound(ratio)))
             for ratio in (0.0, 1e-9, 0.5, 1.0)
         ]
         seen.append(_try(shape_of, rng.choice(messages.PATHS) + words))

@@ -85,7 +85,7 @@ class Path:
             )
         )
         self._sent: list[bytes] = []
-        self._record = RequestRecord(1, 1, 0.0, 0)
+        self._record = RequestRecord(b"%032x" % 1, b"%016x" % 1, 0.0, 0)
         self._framing: Framing | None = None
         self._relay: Relay | StreamRelay | None = None
         self.seen: Seen | None = None

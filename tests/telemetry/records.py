@@ -24,7 +24,7 @@ def attempt(
     end: float = 1.0,
 ) -> AttemptRecord:
     """Times are seconds after the start of the request; first_packet after that of the attempt."""
-    made = AttemptRecord(number, service, endpoint, 0x1000 + number, STARTED + begin, reason)
+    made = AttemptRecord(number, service, endpoint, b"%016x" % (0x1000 + number), STARTED + begin, reason)
     made.fallback_from = fallback_from
     made.failure = failure
     made.ended_at = STARTED + end
@@ -35,7 +35,7 @@ def attempt(
 
 
 def request(*attempts: AttemptRecord, trace_id: int = 0xABC, failure: Failure | None = None) -> RequestRecord:
-    made = RequestRecord(trace_id, 0x77, STARTED, WALL)
+    made = RequestRecord(b"%032x" % trace_id, b"%016x" % 0x77, STARTED, WALL)
     made.method, made.path, made.route, made.shape = "POST", "/v1/chat/completions", "/v1#0", "chat"
     made.model, made.stream = "gpt-4o", True
     made.attempts = list(attempts) or [attempt()]

@@ -46,7 +46,7 @@ def _line(write: Callable[[AccessLog], None]) -> dict[str, Any]:
 def test_a_rescued_request_is_one_line_that_tells_the_whole_story() -> None:
     """Which service, after what, how long, how much."""
     record = rescued()
-    record.trace_id, record.body_bytes, record.bytes_out = 0xABC, 120, 3400
+    record.body_bytes, record.bytes_out = 120, 3400
     record.prompt_tokens, record.completion_tokens, record.generation = 12, 30, 5
     record.attempts[1].connected_at = record.attempts[1].started_at + 0.002
     assert _line(lambda log: log.request_finished(record)) == {

@@ -114,5 +114,5 @@ def test_no_sampler_drops_a_request_with_a_failed_attempt() -> None:
     off = sampler(0.01, {"OTEL_TRACES_SAMPLER": "always_off"}, written=False)
     bound = traceparent.sampling_bound(off.ratio)
     for record, kept in ((rescued(), True), (request(), False)):
-        record.sampled = traceparent.is_sampled(record.trace_id, None, bound)
+        record.sampled = traceparent.is_sampled(record.trace, None, bound)
         assert is_kept(record) is kept

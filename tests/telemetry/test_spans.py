@@ -159,7 +159,7 @@ def test_times_are_those_of_the_record() -> None:
 def test_an_incoming_trace_is_continued() -> None:
     """With its state, under the app's own span."""
     record = rescued()
-    record.parent_span_id, record.tracestate = 0x99, "vendor=1,other=2"
+    record.parent_span, record.tracestate = b"%016x" % 0x99, "vendor=1,other=2"
     server, clients = _spans(record)
     assert server.parent is not None
     assert (server.parent.span_id, server.parent.is_remote) == (0x99, True)
