@@ -93,10 +93,10 @@ def downstream_head(
     `framing` is content_length(n), CHUNKED when the body is chunked, UNTIL_CLOSE when only the end of the connection
     ends it, and nothing where there is none.
     """
-    begin = head.memo.get(instead)
+    begin: bytes | None = head.memo.get(instead)
     if begin is None:
         begin = head.memo[instead] = _status_and_fields(head, _FRAMED | instead)
-    return b"".join((begin, extra, framing, b"\r\n" if keep_alive else b"connection: close\r\n\r\n"))
+    return b"%b%b%b%b" % (begin, extra, framing, b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
 
 
 def _status_and_fields(head: ResponseHead, drop: frozenset[bytes]) -> bytes:
