@@ -25,12 +25,11 @@ from sidecar.record import RequestRecord
 from sidecar.wire import traceparent
 from sidecar.wire.head_cache import RequestHeads
 from sidecar.wire.heads import RequestHead
-from sidecar.wire.request_body import Peek, peek
+from sidecar.wire.request_body import NOTHING, peek
 
 monotonic: Final = time.monotonic
 
 LEAVING_SECONDS = 2.0  # for the app to read the last answer and close
-NO_BODY: Final = Peek(model=None, stream=False, model_span=None, valid=False)
 
 
 class AppSide:
@@ -125,7 +124,7 @@ class Listener:
         side = self._side
         if side.draining:
             return Refused(503, "draining", "The sidecar is shutting down")
-        model, stream, model_span, _ = peek(body) if body else NO_BODY
+        model, stream, model_span, _ = peek(body) if body else NOTHING
         lane = lane_of(side.shared.runtime, head, model, stream=stream)
         if lane is None:
             why = "No route of the policy matches this path and model"

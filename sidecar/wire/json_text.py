@@ -3,32 +3,33 @@
 In:      text, decoded by the caller.
 Out:     the value. Like json.loads we let the last of two equal keys count, and NaN pass.
 Errors:  ValueError, RecursionError: it is no JSON.
-Why:     for the small texts of a stream's events and of requests, the search for an encoding, for white space and
-         three Python calls cost more than the scanner itself.
+Why:     for the small texts of a stream's events, the search for an encoding, for white space and three Python calls
+         cost more than the scanner itself.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Final
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-_scan: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # no stub knows it
+# The value that begins at a place, and where it ends; StopIteration: none begins there. No stub knows it.
+scan: Final[Callable[[str, int], tuple[object, int]]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 def parse(text: str) -> object:
     try:
-        scanned: tuple[object, int] = _scan(text, 0 if text.startswith("{") else past_space(text, 0))
-    except StopIteration as error:  # so it says that nothing begins here
+        value, end = scan(text, 0 if text.startswith("{") else _past_space(text, 0))
+    except StopIteration as error:
         raise ValueError("no JSON value begins here") from error
-    value, end = scanned
-    if end != len(text) and past_space(text, end) != len(text):
+    if end != len(text) and _past_space(text, end) != len(text):
         raise ValueError("something follows the JSON value")
     return value
 
 
-def past_space(text: str, at: int) -> int:
+def _past_space(text: str, at: int) -> int:
     """Where the white space ends that begins here, if any does."""
     match = _SPACE.match(text, at)
     assert match is not None  # it may be empty

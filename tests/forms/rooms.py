@@ -119,7 +119,7 @@ def bodies(seed: int) -> list[str]:
             data = data.replace(b"{", b'{"long":"' + b"y" * 70_000 + b'",', 1)
         found = peek(data)
         seen.append(repr(found))
-        seen.append(_try(with_model, data, found.model_span, b'"n"'))
+        seen.append(_try(with_model, data, found[2], b'"n"'))
         seen += [_try(prompt_prefix, data, length) for length in (16, 1024)]
         seen.append(repr(usage_of_answer(data)))
     return seen

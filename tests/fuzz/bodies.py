@@ -11,7 +11,8 @@ import httptools
 from sidecar.wire.framing import Chunked, chunk
 from tests.fuzz.heads import Heard
 from tests.fuzz.ways import ways
-from tests.wire.test_request_body import LONG, agrees_with_json
+from tests.wire import test_json_scan
+from tests.wire.test_request_body import ODD, agrees_with_json
 
 _HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -35,7 +36,17 @@ def chunked(data: bytes) -> None:
 
 def request_body(data: bytes) -> None:
     agrees_with_json(data)
-    agrees_with_json(data.replace(b"{", b"{" + LONG, 1))
+    agrees_with_json(data.replace(b"{", b"{" + ODD, 1))
+    if _is_utf8(data):
+        test_json_scan.agrees_with_json(data)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _stands(walker: Chunked) -> tuple[bool, bytes, str | None, bool]:
