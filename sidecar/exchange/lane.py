@@ -65,16 +65,16 @@ class Leg:
         self.model = model if other is None else other
         self.written_model = None if other is None else json.dumps(other).encode()
         self._target = upstream_target(route.route, service.service, head.path, head.query)
-        self._last_head: RequestHead | None = None
+        self._last_head = -1  # its number
         self._last_key: Key | None = None
         self._last_credential: Field | None = None
         self._last_front = b""
 
     def front(self, head: RequestHead, key: Key | None, credential: Field | None) -> bytes:
         """The head of an attempt but for trace and length. A key may have a new value each time."""
-        if self._last_head is not head or self._last_key is not key or self._last_credential != credential:
+        if self._last_head != head.number or self._last_key is not key or self._last_credential != credential:
             self._last_front = self._remembered(head, key, credential)
-            self._last_head, self._last_key, self._last_credential = head, key, credential
+            self._last_head, self._last_key, self._last_credential = head.number, key, credential
         return self._last_front
 
     def _remembered(self, head: RequestHead, key: Key | None, credential: Field | None) -> bytes:
@@ -134,11 +134,11 @@ class Lane:
 def lane_of(runtime: Runtime, head: RequestHead, model: str | None, *, stream: bool) -> Lane | None:
     """None: no route of the policy matches."""
     lane = runtime.last_lane
-    if lane is not None and runtime.last_head is head and lane.stream is stream and lane.model == model:
+    if lane is not None and runtime.last_head == head.number and lane.stream is stream and lane.model == model:
         return lane
     lane = _remembered(runtime, head, model, stream=stream)
     if lane is not None:
-        runtime.last_head, runtime.last_lane = head, lane
+        runtime.last_head, runtime.last_lane = head.number, lane
     return lane
 
 

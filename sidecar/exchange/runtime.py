@@ -321,7 +321,7 @@ class Runtime:
     def __init__(self, shared: Shared, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.lanes: dict[tuple[object, ...], Lane] = {}
-        self.last_head: RequestHead | None = None
+        self.last_head = -1  # its number
         self.last_lane: Lane | None = None  # of that head
         self.generation = snapshot.generation
         self.router = Router(snapshot)

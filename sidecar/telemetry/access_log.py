@@ -149,7 +149,8 @@ class AccessLog(Sink):
         if last is not None and last.has(record):
             return last
         made = _Requests(record)
-        if record.failure is None and len(record.path) <= _MAX_PATH and len(record.model or "") <= _MAX_NAME:
+        short = len(record.method) <= _MAX_NAME and len(record.path) <= _MAX_PATH
+        if record.failure is None and short and len(record.model or "") <= _MAX_NAME:
             if len(self._last_requests) >= _MAX_KEPT:  # policies go, and their names with them
                 self._last_requests.clear()
             self._last_requests[record.service] = made

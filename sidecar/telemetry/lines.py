@@ -51,7 +51,8 @@ class Lines:
         if self._timer is None:
             self._timer = self._loop.call_later(self._delay, self._due)
         elif self._size >= ENOUGH and not self._rest:
-            self.flush()
+            self._timer.cancel()
+            self._due()
 
     def flush(self) -> None:
         """Writes what the output takes now."""

@@ -69,6 +69,7 @@ class UpstreamConnection:
         if self.served:
             self._outbox.send(data)
         else:
+            self._pool.turn.urgent = True
             self.transport.write(data)
 
     def pause_writing(self) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import count
 from typing import Any, Final, NamedTuple
 
 from sidecar.wire.digits import decimal
@@ -80,13 +81,17 @@ class Refusal(NamedTuple):
     status: int
 
 
+_numbers: Final = count()
+
+
 class RequestHead:
     """A request line and its fields.
 
     `target` is as sent; `path` and `query` (with its `?`) are what it comes to, for every form of target.
     `host` is in lower case, without port and brackets; empty where there is none. `is_counted`: it tells of a body,
     be it an empty one. `at_once`: its body, if any, is counted and needs no word from us to begin. `memo` is for what
-    others derive from this head and want to find again with the next one of the same bytes (see head_cache).
+    others derive from this head and want to find again with the next one of the same bytes (see head_cache). `number`: no
+    other head has it, so that who wants to know it again need not keep it.
     """
 
     __slots__ = (
@@ -101,6 +106,7 @@ class RequestHead:
         "memo",
         "method",
         "minor",
+        "number",
         "path",
         "query",
         "target",
@@ -136,6 +142,7 @@ class RequestHead:
         self.at_once = not chunked and not expect_continue
         self.traceparent = _first(fields, b"traceparent")
         self.memo: dict[object, Any] = {}
+        self.number = next(_numbers)
 
     def get(self, lower: bytes) -> bytes | None:
         """The value of the first field of that name (in lower case)."""

@@ -2,8 +2,9 @@
 
 In:      a request body as received.
 Out:     a Peek; the body with another model, every other byte as it was.
-Limits:  the caller bounds the body; cost is one walk over its bytes, about 1 ms a MiB. An object of
-         over 10 000 members is no LLM request and is not read.
+Limits:  the caller bounds the body; cost is one walk over its bytes, up to 1 ms a MiB of text, 2 to 4 of numbers and
+         small objects. Where a parser has to decide, 13 to 30 ms more of those, and about 2 of text with escapes: so
+         much it is, too, where nothing is compiled. An object of over 10 000 members is no LLM request and is not read.
 Errors:  values. What is no JSON object (UTF-8, a byte order mark before it is let pass) is not valid, has no
          model and is never rewritten.
 

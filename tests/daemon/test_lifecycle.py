@@ -23,8 +23,10 @@ from sidecar.downstream.connection import AppConnection
 from sidecar.exchange.attempt import Attempt
 from sidecar.exchange.exchange import Exchange
 from sidecar.exchange.gate import Gate
+from sidecar.exchange.lane import LANES, Lane
 from sidecar.policy import load
 from sidecar.record import Attempts, RequestRecord
+from sidecar.wire.heads import RequestHead
 
 from .llm import (
     CHAT,
@@ -364,6 +366,28 @@ def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
                 assert alive() == Counter()
             finally:
                 gc.enable()
+
+    run(test())
+
+
+def test_heads_that_do_not_come_again_stay_with_nobody() -> None:
+    """An app may ask for as many paths as it likes; what is remembered of them is bounded, and so is who remembers."""
+
+    async def test() -> None:
+        async with Llm(json_answer(CHAT)) as llm, sidecar(config(service("a", llm))) as daemon:
+            app = await App.over_unix(daemon)
+            gc.collect()
+            gc.disable()
+            try:
+                for number in range(2 * LANES + 10):
+                    app.send(b"GET /v1/files/%d HTTP/1.1\r\nhost: localhost\r\n\r\n" % number)
+                    assert (await app.reply("GET")).status == 200
+                kept = Counter(type(o).__name__ for o in gc.get_objects() if isinstance(o, Lane | RequestHead))
+                assert kept["Lane"] <= LANES
+                assert kept["RequestHead"] <= 2
+            finally:
+                gc.enable()
+            app.close()
 
     run(test())
 
