@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -110,16 +109,13 @@ def test_a_turn_that_takes_long_itself_is_not_followed_by_a_rest() -> None:
     run(test())
 
 
-def test_what_was_read_is_with_the_app_before_the_rest(tmp_path: Path) -> None:
+def test_what_was_read_is_with_the_app_before_the_rest() -> None:
     """Over a real transport: the loop's own writes must not be put off until the turn is over."""
 
     async def test() -> None:
         loop = asyncio.get_running_loop()
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(str(tmp_path / "app"))
-            server.listen()
-            transport, _ = await loop.create_unix_connection(asyncio.Protocol, str(tmp_path / "app"))
-            app, _ = server.accept()
+        ours, app = socket.socketpair()
+        transport, _ = await loop.create_unix_connection(asyncio.Protocol, sock=ours)
         app.setblocking(False)
         rests, seen = Rests(), list[bytes]()
 
@@ -128,14 +124,17 @@ def test_what_was_read_is_with_the_app_before_the_rest(tmp_path: Path) -> None:
             rests.now += seconds
 
         outbox = Outbox(Turn(loop, Pace(lambda: rests.now, sleep)), transport)
-        for number in range(100):
-            outbox.pass_on(b"%d\n" % number)
+        try:
+            for number in range(100):
+                outbox.pass_on(b"%d\n" % number)
+                await asyncio.sleep(0)
+                if number == 80:  # so many in one window are often
+                    rests.now += 1.01 * WINDOW
+        finally:
+            transport.abort()
+            app.close()
             await asyncio.sleep(0)
-            if number == 80:  # so many in one window are often
-                rests.now += WINDOW
         assert len(seen) > 10
         assert seen[1:] == [b"%d\n" % number for number in range(100 - len(seen) + 1, 100)]
-        transport.close()
-        app.close()
 
     run(test())

@@ -134,7 +134,12 @@ class Lane:
 def lane_of(runtime: Runtime, head: RequestHead, model: str | None, *, stream: bool) -> Lane | None:
     """None: no route of the policy matches."""
     lane = runtime.last_lane
-    if lane is not None and runtime.last_head == head.number and lane.stream is stream and lane.model == model:
+    if (
+        lane is not None
+        and runtime.last_head == head.number
+        and lane.stream is stream
+        and lane.model == model
+    ):
         return lane
     lane = _remembered(runtime, head, model, stream=stream)
     if lane is not None:

@@ -90,8 +90,8 @@ class RequestHead:
     `target` is as sent; `path` and `query` (with its `?`) are what it comes to, for every form of target.
     `host` is in lower case, without port and brackets; empty where there is none. `is_counted`: it tells of a body,
     be it an empty one. `at_once`: its body, if any, is counted and needs no word from us to begin. `memo` is for what
-    others derive from this head and want to find again with the next one of the same bytes (see head_cache). `number`: no
-    other head has it, so that who wants to know it again need not keep it.
+    others derive from this head and want to find again with the next one of the same bytes (see head_cache).
+    `number`: no other head has it, so that who wants to know this one again need not keep it.
     """
 
     __slots__ = (

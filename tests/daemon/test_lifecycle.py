@@ -382,7 +382,9 @@ def test_heads_that_do_not_come_again_stay_with_nobody() -> None:
                 for number in range(2 * LANES + 10):
                     app.send(b"GET /v1/files/%d HTTP/1.1\r\nhost: localhost\r\n\r\n" % number)
                     assert (await app.reply("GET")).status == 200
-                kept = Counter(type(o).__name__ for o in gc.get_objects() if isinstance(o, Lane | RequestHead))
+                kept = Counter(
+                    type(o).__name__ for o in gc.get_objects() if isinstance(o, Lane | RequestHead)
+                )
                 assert kept["Lane"] <= LANES
                 assert kept["RequestHead"] <= 2
             finally:
