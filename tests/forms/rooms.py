@@ -91,7 +91,9 @@ def heads(seed: int) -> list[str]:
 
 
 def _shown_of(head: object) -> list[str]:
-    return [f"{name} {getattr(head, name)!r}" for name in sorted(slots_of(head)) if name != "memo"]
+    return [
+        f"{name} {getattr(head, name)!r}" for name in sorted(slots_of(head)) if name not in ("memo", "number")
+    ]
 
 
 def chunks(seed: int) -> list[str]:

@@ -132,7 +132,7 @@ def _facts(parsed: object, *own: object) -> object:
     """All that a head says, but for its fields and what each message says for itself: that is `own`."""
     if not isinstance(parsed, RequestHead | ResponseHead):
         return parsed
-    names = set(slots_of(parsed)) - {"fields", "memo", "content_length", "traceparent"}
+    names = set(slots_of(parsed)) - {"fields", "memo", "number", "content_length", "traceparent"}
     return {name: getattr(parsed, name) for name in names}, own
 
 

@@ -46,7 +46,7 @@ def facts(read: object) -> object:
         case ResponseHead():
             return facts((read, read.content_length))
         case (RequestHead() | ResponseHead() as head, *own):
-            theirs = ("fields", "memo", "content_length", "traceparent")
+            theirs = ("fields", "memo", "number", "content_length", "traceparent")
             others = [f for f in head.fields if f.lower not in (b"content-length", b"traceparent")]
             names = [name for name in slots_of(head) if name not in theirs]
             return [getattr(head, name) for name in names], own, others, [f.lower for f in head.fields]
