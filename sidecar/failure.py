@@ -125,9 +125,8 @@ def _face(kind: FailureKind) -> Face:
             assert_never(other)
 
 
-_FACES = {
-    kind: _face(kind) for kind in FailureKind
-}  # asked of every failure: a look-up, not a row of comparisons
+# Asked of every failure: a look-up, not a row of comparisons.
+_FACES = {kind: _face(kind) for kind in FailureKind}
 
 
 def face(kind: FailureKind) -> Face:

@@ -31,7 +31,6 @@ class InForce:
     def __init__(self, shared: Shared, emit: Callable[[Sequence[HealthEvent]], None]) -> None:
         self._shared = shared
         self._emit = emit
-        self._installed = False
         probe = HttpProbe(self._tls_of, self._credential_of)
         self._prober = Prober(shared.ledger, probe, emit, shared.loop, shared.rng)
         self._queues = QueueReader(shared.ledger, partial(probe.get, most=MOST), shared.loop, shared.rng)
@@ -40,8 +39,7 @@ class InForce:
 
     def runtime(self) -> Runtime:
         """What a request begins with now."""
-        assert self._installed, "no policy yet"
-        return self._shared.runtime
+        return self._shared.in_force()
 
     def snapshot(self) -> Snapshot:
         return self.runtime().snapshot
@@ -57,10 +55,10 @@ class InForce:
 
     def install(self, snapshot: Snapshot) -> None:
         """Puts an accepted policy into force; requests in flight keep the one they began with."""
-        first, new = not self._installed, Runtime(self._shared, snapshot)
-        if not first:
-            new.take_over(self._shared.runtime)
-        self._shared.runtime, self._installed = new, True
+        old, new = self._shared.runtime, Runtime(self._shared, snapshot)
+        if old is not None:
+            new.take_over(old)
+        self._shared.runtime = new
         ledger = self._shared.ledger
         events = ledger.configure(snapshot.services, monotonic())
         names: dict[str, TcpAddress] = {}
@@ -69,7 +67,7 @@ class InForce:
                 events += self._point(service, names)
         for name, runtime in new.services.items():
             runtime.keep_only([e.key.address for e in ledger.endpoints(name)])
-        if first:
+        if old is None:
             self._unanswered = {name: asyncio.Event() for name in names}
         self._resolver.watch(names)
         self._emit(events)
@@ -91,7 +89,7 @@ class InForce:
 
     def close(self) -> None:
         """Ends the connections to services."""
-        if self._installed:
+        if self._shared.runtime is not None:
             for service in self._shared.runtime.services.values():
                 service.close()
 

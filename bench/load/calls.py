@@ -71,48 +71,56 @@ def total(of: Counts) -> float:
 
 
 def _traced(serving: Serving, load: Load, times: int) -> tuple[dict[str, int], int]:
-    assert serving.process is not None
+    def wait_for(strace: subprocess.Popen[str]) -> None:
+        assert strace.stderr is not None
+        if "attached" not in (word := strace.stderr.readline()):
+            raise OSError(word)
+
     with tempfile.NamedTemporaryFile("r") as summary:
-        pids = [word for pid in serving.process.family() for word in ("-p", str(pid))]
-        command = ["taskset", "-c", str(LOAD), tool("strace"), "-f", "-c", "-o", summary.name, *pids]
-        with subprocess.Popen(command, stderr=subprocess.PIPE) as strace:
-            assert strace.stderr is not None
-            if b"attached" not in (word := strace.stderr.readline()):
-                raise OSError(word.decode())
-            sample = drive(replace(load, count=load.count * times), serving.tcp, None)
-            strace.send_signal(signal.SIGINT)
-            strace.stderr.read()
-        return _read(Path(summary.name).read_text()), sample.units
+        pids = [word for pid in _pids(serving) for word in ("-p", pid)]
+        _, units = _watched(
+            [tool("strace"), "-f", "-c", "-o", summary.name, *pids], wait_for, serving, load, times
+        )
+        return _read(Path(summary.name).read_text()), units
 
 
 def _counted(serving: Serving, load: Load, times: int) -> tuple[dict[str, int], int]:
-    assert serving.process is not None
-    events = ",".join((ALL, *(f"syscalls:sys_enter_{kind}" for kind in KINDS)))
-    pids = ",".join(map(str, serving.process.family()))
-    command = [
-        "taskset",
-        "-c",
-        str(LOAD),
-        tool("perf", "linux-perf"),
-        "stat",
-        "-x,",
-        "-e",
-        events,
-        "-p",
-        pids,
-    ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as perf:
-        assert perf.stderr is not None
-        sleep(ATTACHING)  # perf does not tell when it has begun; it fails at once where it may not count
+    def wait_for(perf: subprocess.Popen[str]) -> None:
+        sleep(ATTACHING)  # it does not tell when it has begun; it fails at once where it may not count
         if perf.poll() is not None:
+            assert perf.stderr is not None
             raise OSError(perf.stderr.read().strip().splitlines()[0])
-        sample = drive(replace(load, count=load.count * times), serving.tcp, None)
-        perf.send_signal(signal.SIGINT)
-        rows = [line.split(",") for line in perf.stderr.read().splitlines()]
+
+    events = ",".join((ALL, *(f"syscalls:sys_enter_{kind}" for kind in KINDS)))
+    command = [tool("perf", "linux-perf"), "stat", "-x,", "-e", events, "-p", ",".join(_pids(serving))]
+    said, units = _watched(command, wait_for, serving, load, times)
+    rows = [line.split(",") for line in said.splitlines()]
     counts = {row[2].removeprefix("syscalls:sys_enter_"): int(row[0]) for row in rows if row[0].isdigit()}
     counts["others"] = 2 * counts[ALL] - sum(counts.values())
     del counts[ALL]
-    return counts, sample.units
+    return counts, units
+
+
+def _pids(serving: Serving) -> list[str]:
+    assert serving.process is not None
+    return [str(pid) for pid in serving.process.family()]
+
+
+def _watched(
+    watcher: list[str],
+    wait_for: Callable[[subprocess.Popen[str]], None],
+    serving: Serving,
+    load: Load,
+    times: int,
+) -> tuple[str, int]:
+    """What the watcher said at its end, and the units of the load that was driven meanwhile."""
+    command = ["taskset", "-c", str(LOAD), *watcher]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        wait_for(process)
+        sample = drive(replace(load, count=load.count * times), serving.tcp, None)
+        process.send_signal(signal.SIGINT)
+        return process.stderr.read(), sample.units
 
 
 def _read(summary: str) -> dict[str, int]:

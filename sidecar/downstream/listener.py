@@ -125,7 +125,7 @@ class Listener:
         if side.draining:
             return Refused(503, "draining", "The sidecar is shutting down")
         model, stream, model_span, _ = peek(body) if body else NOTHING
-        lane = lane_of(side.shared.runtime, head, model, stream=stream)
+        lane = lane_of(side.shared.in_force(), head, model, stream=stream)
         if lane is None:
             why = "No route of the policy matches this path and model"
             return Refused(404, "no_route", why, model=model, stream=stream, body_bytes=len(body))
@@ -165,7 +165,7 @@ class Listener:
         record.status = refused.status
         record.route, record.quota_fields = refused.route, refused.quota_fields
         record.model, record.stream, record.body_bytes = refused.model, refused.stream, refused.body_bytes
-        record.generation = self._side.shared.runtime.generation
+        record.generation = self._side.shared.in_force().generation
         return record
 
     def finished(self, record: RequestRecord) -> float:

@@ -126,9 +126,7 @@ def own_response(
 def _status_line(status: int) -> bytes:
     line = _STATUS_LINES.get(status)
     if line is None:
-        from http import (
-            HTTPStatus,
-        )  # here, since a sidecar without troubles of its own needs no table of them
+        from http import HTTPStatus  # a sidecar without troubles of its own needs no table of them
 
         line = _STATUS_LINES[status] = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
     return line

@@ -65,7 +65,7 @@ class Shared:
     sampling_bound  below which ids of traces to keep are
     app_samples     an app's `traceparent` decides about its own trace
     exchanges       in flight
-    runtime         the policy in force, which new requests begin with; there is none before the first is installed
+    runtime         the policy in force, see in_force; None before the first is installed
     """
 
     __slots__ = (
@@ -98,7 +98,7 @@ class Shared:
         app_samples: bool = True,
     ) -> None:
         self.loop = loop
-        self.runtime: Runtime
+        self.runtime: Runtime | None = None
         self.turn = Turn(loop)
         self.ledger = ledger
         self.rng = rng
@@ -111,6 +111,11 @@ class Shared:
         self.app_samples = app_samples
         self.response_heads = ResponseHeads()
         self.exchanges: set[object] = set()
+
+    def in_force(self) -> Runtime:
+        """What a request begins with now."""
+        assert self.runtime is not None, "no policy yet"
+        return self.runtime
 
 
 class ServiceRuntime:

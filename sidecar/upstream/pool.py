@@ -110,7 +110,7 @@ class EndpointPool:
 
     def dial(self, timeout: float, done: Callable[[UpstreamConnection | Failure], None]) -> Dial:
         """Opens a new connection; calls `done` once, with it or with why there is none."""
-        self.turn.urgent = True
+        self.turn.urgent = True  # no rest before it begins
         connection = UpstreamConnection(self)
         dialling = dial(self._loop, self.address, self._tls, self._server_name, connection, timeout, done)
         task = self._loop.create_task(dialling)

@@ -172,7 +172,6 @@ class Stage:
             sample_ratio=0.5,
         )
         self._generation = 0
-        self.runtime: Runtime | None = None
         self.install(policy)
         self.side = AppSide(self.shared, LIMITS)
         self.listener = Listener(
@@ -195,9 +194,9 @@ class Stage:
         self._generation += 1
         snapshot = snapshot_of(yaml.safe_dump(policy, default_flow_style=True), self._generation)
         new = Runtime(self.shared, snapshot)
-        if self.runtime is not None:
-            new.take_over(self.runtime)
-        self.runtime = self.shared.runtime = new
+        if self.shared.runtime is not None:
+            new.take_over(self.shared.runtime)
+        self.shared.runtime = new
         self._health_events(self.ledger.configure(snapshot.services, self.loop.time()))
 
     def connect(self) -> Transport:
@@ -236,8 +235,7 @@ class Stage:
         self.note(f"in flight {len(self.shared.exchanges)} {len(self.side.connections)}")
         self.note(repr(self.ledger.statuses(self.loop.time())))
         self.seen += _exposed(self.metrics)
-        assert self.runtime is not None
-        for service in self.runtime.services.values():
+        for service in self.shared.in_force().services.values():
             service.close()
         logging.getLogger().removeHandler(self._errors)
         return self.seen
