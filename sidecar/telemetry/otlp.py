@@ -2,9 +2,8 @@
 
 In:      `telemetry.otlp_endpoint` and the environment.
 Out:     a Destination, or why there is none; an exporter for it.
-Note:    opentelemetry (with grpc some 20 MiB and 0.3 s) is imported by `open_exporter` and not before. Over gRPC
-         the SDK's exporter does the work and reads headers, timeout, compression and certificates itself; over
-         HTTP ours does (otlp_http), for the SDK's would bring `requests` along.
+Note:    opentelemetry is imported by `open_exporter` and `resource`, and not before. The exporters are our own:
+         the SDK's bring 5 MiB of what nobody here uses, or `requests` (docs/adr/0010-spans-as-messages.md).
 Source:  OpenTelemetry specification, SDK environment variables and OTLP exporter.
 """
 
@@ -17,8 +16,9 @@ from typing import TYPE_CHECKING
 from sidecar.frozen import Frozen
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+    from sidecar.telemetry.delivery import Exporter
 
 SERVICE_NAME = "llm-ha-sidecar"
 GRPC, HTTP = "grpc", "http/protobuf"
@@ -55,18 +55,20 @@ def destination(configured: str, environ: Mapping[str, str]) -> Destination | Of
     return Destination(_with_path(base) if protocol == HTTP else base, protocol)
 
 
-def open_exporter(where: Destination) -> SpanExporter:
+def open_exporter(where: Destination) -> Exporter:
     """Raises whatever is the matter with a bad setting; it does not connect yet."""
+    from sidecar.telemetry.delivery import options
+
     _check_headers(os.environ)
+    settings = options(os.environ)
     if where.protocol == HTTP:
-        from sidecar.telemetry.otlp_http import HttpExporter, options
+        from sidecar.telemetry.otlp_http import HttpExporter
 
-        return HttpExporter(where.endpoint, options(os.environ))
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+        return HttpExporter(where.endpoint, settings)
+    from sidecar.telemetry.otlp_grpc import GrpcExporter
 
-    # The scheme alone decides, unless there is none: then OTEL_EXPORTER_OTLP_INSECURE does.
-    insecure = {"http": True, "https": False}.get(where.endpoint.partition("://")[0].lower())
-    return OTLPSpanExporter(endpoint=where.endpoint, insecure=insecure)
+    insecure = first(os.environ, "OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE")
+    return GrpcExporter(where.endpoint, settings, insecure=insecure.lower() == "true")
 
 
 def _check_headers(environ: Mapping[str, str]) -> None:
@@ -80,10 +82,15 @@ def _check_headers(environ: Mapping[str, str]) -> None:
 
 def resource(version: str) -> Resource:
     """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES over our own name and version."""
+    from opentelemetry.proto.resource.v1 import resource_pb2
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
+    from sidecar.telemetry.spans import describe
+
     ours = Resource({"service.name": SERVICE_NAME, "service.version": version})
-    return Resource.create().merge(ours).merge(OTELResourceDetector().detect())
+    made = resource_pb2.Resource()
+    describe(made, Resource.create().merge(ours).merge(OTELResourceDetector().detect()).attributes)
+    return made
 
 
 def first(environ: Mapping[str, str], *names: str) -> str:

@@ -7,16 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import httpx
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.itest.stage import llm
+from tests.telemetry.attributes import attributes_of
 from tests.telemetry.collector import Collector
 
 from .llm import CHAT, Llm, json_answer
@@ -25,23 +21,9 @@ from .process import Process, running
 NEVER = {"consecutive_failures": 0, "failure_percentage_threshold": 0}
 
 
-class AttentiveCollector(Collector):
-    """Also keeps the headers that came along."""
-
-    def __init__(self) -> None:
-        self.headers: list[dict[str, str]] = []
-        super().__init__()
-
-    def Export(
-        self, request: ExportTraceServiceRequest, context: grpc.ServicerContext
-    ) -> ExportTraceServiceResponse:
-        self.headers.append({key: str(value) for key, value in context.invocation_metadata()})
-        return super().Export(request, context)
-
-
 @pytest.fixture
-def collector() -> Iterator[AttentiveCollector]:
-    collector = AttentiveCollector()
+def collector() -> Iterator[Collector]:
+    collector = Collector()
     yield collector
     collector.stop()
 
@@ -97,7 +79,7 @@ def spans_by_trace(collector: Collector) -> dict[str, list[Span]]:
 
 @pytest.mark.parametrize("ratio", [0, 1])
 def test_the_flag_of_the_app_decides_for_its_plain_successes_and_a_failure_is_kept_whole(
-    ratio: int, tmp_path: Path, collector: AttentiveCollector, good: Llm, bad: Llm
+    ratio: int, tmp_path: Path, collector: Collector, good: Llm, bad: Llm
 ) -> None:
     """A trace of which one part was kept and another was not misleads; so the ratio is asked only if nobody was."""
     config = written(good, bad, otlp_endpoint=collector.endpoint, sample_ratio=ratio)
@@ -129,7 +111,7 @@ def test_the_flag_of_the_app_decides_for_its_plain_successes_and_a_failure_is_ke
 
 
 def test_the_environment_says_where_traces_go_and_whose_they_are(
-    tmp_path: Path, collector: AttentiveCollector, good: Llm, bad: Llm
+    tmp_path: Path, collector: Collector, good: Llm, bad: Llm
 ) -> None:
     """Operators set these once for every container of a cluster, and expect each to listen."""
     environment = {
@@ -141,9 +123,9 @@ def test_the_environment_says_where_traces_go_and_whose_they_are(
     with running(written(good, bad, sample_ratio=1), tmp_path, **environment) as process:
         chat(process)
         collector.wait_for_spans(2)
-    assert [(h["x-tenant"], h["x-token"]) for h in collector.headers] == [("blue", "t t")]
+    assert [(h["x-tenant"], h["x-token"]) for h in collector.metadata] == [("blue", "t t")]
     [resource] = collector.resources()
-    attributes = {a.key: a.value.string_value for a in resource.resource.attributes}
+    attributes = attributes_of(resource.resource)
     assert attributes["service.name"] == "front-desk"
     assert attributes["k8s.pod.name"] == "pod-1"
     assert attributes["deployment.environment.name"] == "staging"
@@ -166,7 +148,7 @@ def test_the_sampler_of_the_environment_decides_about_plain_successes_and_tells_
     argument: str,
     kept: set[str],
     tmp_path: Path,
-    collector: AttentiveCollector,
+    collector: Collector,
     good: Llm,
     bad: Llm,
 ) -> None:
@@ -191,7 +173,7 @@ def test_the_sampler_of_the_environment_decides_about_plain_successes_and_tells_
     "off", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none"}], ids=lambda off: next(iter(off))
 )
 def test_the_environment_can_turn_traces_off(
-    off: dict[str, str], tmp_path: Path, collector: AttentiveCollector, good: Llm, bad: Llm
+    off: dict[str, str], tmp_path: Path, collector: Collector, good: Llm, bad: Llm
 ) -> None:
     """Even where the config names a collector and a request failed, which is otherwise always kept."""
     config = written(good, bad, otlp_endpoint=collector.endpoint, sample_ratio=1)

@@ -9,6 +9,7 @@ import pytest
 
 from sidecar.telemetry import otlp
 from sidecar.telemetry.otlp import Destination, Off, destination
+from tests.telemetry.attributes import attributes_of
 
 
 @pytest.mark.parametrize(
@@ -140,10 +141,10 @@ def test_headers_that_are_no_list_of_headers_are_refused_and_not_shown(
 
 def test_the_environment_names_the_resource(monkeypatch: pytest.MonkeyPatch) -> None:
     """OTEL_SERVICE_NAME goes before the attributes, and both before our own name."""
-    assert otlp.resource("1.2").attributes["service.name"] == "llm-ha-sidecar"
-    assert otlp.resource("1.2").attributes["service.version"] == "1.2"
+    assert attributes_of(otlp.resource("1.2"))["service.name"] == "llm-ha-sidecar"
+    assert attributes_of(otlp.resource("1.2"))["service.version"] == "1.2"
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=from-attributes,k8s.pod.name=pod-1")
-    assert otlp.resource("1.2").attributes["service.name"] == "from-attributes"
-    assert otlp.resource("1.2").attributes["k8s.pod.name"] == "pod-1"
+    assert attributes_of(otlp.resource("1.2"))["service.name"] == "from-attributes"
+    assert attributes_of(otlp.resource("1.2"))["k8s.pod.name"] == "pod-1"
     monkeypatch.setenv("OTEL_SERVICE_NAME", "from-name")
-    assert otlp.resource("1.2").attributes["service.name"] == "from-name"
+    assert attributes_of(otlp.resource("1.2"))["service.name"] == "from-name"

@@ -9,18 +9,17 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from sidecar.frozen import replace
-from sidecar.telemetry.otlp_http import HttpExporter, NotTaken, Options, options
-from sidecar.telemetry.spans import spans_of
+from sidecar.telemetry.delivery import NotTaken, Options, options
+from sidecar.telemetry.otlp_http import HttpExporter
+from sidecar.telemetry.spans import request_of
 from tests.telemetry.http_collector import HttpCollector, Turn
 from tests.telemetry.records import rescued
 from tests.upstream.authority import Authority, server_context
 
-SPANS = spans_of(rescued(), Resource({"service.name": "s"}))
+BATCH = request_of([rescued()], Resource()).SerializeToString()
 PLAIN = Options({}, timeout=10.0, compressed=False, ca_file="", client_cert_file="", client_key_file="")
 Start = Callable[..., HttpCollector]
 
@@ -47,15 +46,11 @@ def exporter(
     made.shutdown()
 
 
-def taken(made: HttpExporter, spans: list[ReadableSpan] = SPANS) -> bool:
-    return made.export(spans) is SpanExportResult.SUCCESS
-
-
-def test_a_batch_is_one_post_in_the_sdks_encoding(start: Start) -> None:
+def test_a_batch_is_one_post(start: Start) -> None:
     """Any collector reads it: content type, path and message are the protocol's."""
     collector = start()
     with exporter(collector) as made:
-        assert taken(made)
+        made.deliver(BATCH)
     [post] = collector.posts
     assert (post.path, post.fields["content-type"]) == ("/v1/traces", "application/x-protobuf")
     assert "content-encoding" not in post.fields
@@ -67,9 +62,9 @@ def test_a_path_and_query_are_sent_as_written(start: Start) -> None:
     """Vendors put a tenant there."""
     collector = start()
     with exporter(collector, path="/in/traces?tenant=7") as made:
-        taken(made)
+        made.deliver(BATCH)
     with exporter(collector, path="") as made:
-        taken(made)
+        made.deliver(BATCH)
     assert [post.path for post in collector.posts] == ["/in/traces?tenant=7", "/"]
 
 
@@ -77,7 +72,8 @@ def test_batches_share_a_connection(start: Start) -> None:
     """A handshake for each would cost more than the batch."""
     collector = start()
     with exporter(collector) as made:
-        assert all(taken(made) for _ in range(5))
+        for _ in range(5):
+            made.deliver(BATCH)
     assert {post.connection for post in collector.posts} == {1}
 
 
@@ -86,8 +82,8 @@ def test_a_connection_closed_while_idle_costs_no_batch_and_no_pause(start: Start
     collector = start(Turn(closes=True))
     with exporter(collector) as made:
         began = monotonic()
-        assert taken(made)
-        assert taken(made)
+        made.deliver(BATCH)
+        made.deliver(BATCH)
         assert monotonic() - began < 0.5
     assert [post.connection for post in collector.posts] == [1, 2]
 
@@ -99,8 +95,8 @@ def test_a_connection_that_cannot_be_kept_is_not(start: Start, turn: Turn) -> No
     """Because the collector says so, or because its answer is longer than anybody wants to read."""
     collector = start(turn)
     with exporter(collector) as made:
-        assert taken(made)
-        assert taken(made)
+        made.deliver(BATCH)
+        made.deliver(BATCH)
     assert [post.connection for post in collector.posts] == [1, 2]
 
 
@@ -115,7 +111,7 @@ def test_headers_and_compression_are_those_of_the_environment(start: Start) -> N
     )
     collector = start()
     with exporter(collector, settings) as made:
-        assert taken(made)
+        made.deliver(BATCH)
     [post] = collector.posts
     assert (post.fields["authorization"], post.fields["x-tenant"]) == ("Bearer k+k", "7")
     assert "x-general" not in post.fields
@@ -167,7 +163,7 @@ def test_an_answer_that_asks_for_no_other_try_gets_none(start: Start, status: in
         exporter(collector) as made,
         pytest.raises(NotTaken, match=f"{collector.endpoint} answers {status} "),
     ):
-        made.export(SPANS)
+        made.deliver(BATCH)
     assert len(collector.posts) == 1
 
 
@@ -175,7 +171,7 @@ def test_an_answer_that_asks_for_no_other_try_gets_none(start: Start, status: in
 def test_a_collector_that_is_busy_is_asked_again_when_it_wishes(start: Start, status: int) -> None:
     collector = start(Turn(status, fields={"retry-after": "0"}), Turn())
     with exporter(collector) as made:
-        assert taken(made)
+        made.deliver(BATCH)
     assert collector.posts[0].sent == collector.posts[1].sent
 
 
@@ -183,7 +179,7 @@ def test_a_wish_beyond_the_timeout_ends_the_batch_at_once(start: Start) -> None:
     """Waiting for it would only hold the next ones back."""
     collector = start(Turn(503, fields={"retry-after": "3600"}))
     with exporter(collector) as made, pytest.raises(NotTaken, match="answers 503"):
-        made.export(SPANS)
+        made.deliver(BATCH)
     assert len(collector.posts) == 1
 
 
@@ -192,7 +188,7 @@ def test_a_collector_that_dies_is_asked_again_after_a_pause(start: Start) -> Non
     collector = start(Turn(dies=True), Turn())
     with exporter(collector) as made:
         began = monotonic()
-        assert taken(made)
+        made.deliver(BATCH)
         assert monotonic() - began >= 0.8
     assert len(collector.posts) == 2
 
@@ -201,7 +197,7 @@ def test_a_collector_that_hangs_costs_its_timeout_and_the_batch(start: Start) ->
     collector = start(Turn(hangs=True))
     began = monotonic()
     with exporter(collector, replace(PLAIN, timeout=0.3)) as made, pytest.raises(NotTaken, match="timed out"):
-        made.export(SPANS)
+        made.deliver(BATCH)
     assert 0.3 <= monotonic() - began < 5
 
 
@@ -213,7 +209,7 @@ def test_a_shutdown_ends_what_waits(start: Start, turn: Turn) -> None:
 
     def export() -> None:
         try:
-            made.export(SPANS)
+            made.deliver(BATCH)
         except NotTaken as why:
             outcome.append(why)
 
@@ -231,7 +227,7 @@ def test_a_shutdown_ends_what_waits(start: Start, turn: Turn) -> None:
 def test_a_port_that_nobody_serves_is_told() -> None:
     made = HttpExporter("http://127.0.0.1:1/v1/traces", replace(PLAIN, timeout=0.1))
     with pytest.raises(NotTaken, match=r"http://127\.0\.0\.1:1 .*refused"):
-        made.export(SPANS)
+        made.deliver(BATCH)
 
 
 def test_tls_is_checked_against_the_given_authority_and_both_sides_may_show_a_certificate(
@@ -251,10 +247,10 @@ def test_tls_is_checked_against_the_given_authority_and_both_sides_may_show_a_ce
     )
     try:
         with exporter(collector, replace(settings, timeout=10.0)) as made:
-            assert taken(made)
+            made.deliver(BATCH)
         for wrong in (replace(settings, ca_file=""), replace(settings, client_cert_file="")):
             with exporter(collector, wrong) as made, pytest.raises(NotTaken):
-                made.export(SPANS)
+                made.deliver(BATCH)
         assert len(collector.posts) == 1
     finally:
         collector.stop()
@@ -267,7 +263,7 @@ def test_a_shutdown_ends_a_tls_connection_that_hangs(tmp_path: Path) -> None:
 
     def export() -> None:
         with pytest.raises(NotTaken):
-            made.export(SPANS)
+            made.deliver(BATCH)
         failed.set()
 
     try:

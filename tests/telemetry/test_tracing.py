@@ -12,6 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from sidecar.telemetry.otlp import Destination
 from sidecar.telemetry.sinks import ToldOfKept
 from sidecar.telemetry.tracing import BATCH, Tracing
+from tests.telemetry.attributes import attributes_of
 from tests.telemetry.collector import Collector
 from tests.telemetry.records import attempt, request, rescued
 
@@ -63,7 +64,7 @@ def test_a_request_arrives_as_one_trace(collector: Collector) -> None:
     assert first.parent_span_id == second.parent_span_id == server.span_id == (0x77).to_bytes(8)
     assert (first.status.code, server.status.code) == (Status.STATUS_CODE_ERROR, Status.STATUS_CODE_UNSET)
     assert [event.name for event in second.events] == ["first_packet"]
-    names = {a.key: a.value.string_value for a in collector.resources()[0].resource.attributes}
+    names = attributes_of(collector.resources()[0].resource)
     assert names["service.name"] == "llm-ha-sidecar"
     assert tracing.dropped == 0
 
@@ -91,24 +92,21 @@ def test_plain_successes_are_kept_if_they_are_sampled(collector: Collector) -> N
 
 
 def test_batches_are_small_and_complete(collector: Collector) -> None:
-    """A batch holds the interpreter while it is encoded."""
-    sizes = (0, 1, 3, BATCH - 1, BATCH, 3 * BATCH, 1, 1)
+    """A batch holds the interpreter while it is made. A request's spans stay together, however many."""
+    sizes = (0, 1, 3, BATCH - 1, BATCH, 3 * BATCH, 1, 1)  # attempts
 
     async def scenario(tracing: Tracing, _: Reports) -> None:
         for size in sizes:
-            record = request(*[attempt(number) for number in range(1, size + 1)] or [attempt()])
-            if not size:
-                record.attempts = []
-            record.sampled = True
+            record = request(*[attempt(number) for number in range(1, size + 1)])
+            record.attempts = record.attempts[:size]
             tracing.request_finished(record)
 
     tracing = _run(collector.endpoint, _wait_after(scenario, collector, sum(sizes) + len(sizes)))
-    assert len(collector.spans()) == sum(sizes) + len(sizes)
     counts = [
         sum(len(scope.spans) for one in sent.resource_spans for scope in one.scope_spans)
         for sent in collector.requests
     ]
-    assert max(counts) <= BATCH
+    assert counts == [1 + 2 + 4, BATCH, 1 + BATCH, 1 + 3 * BATCH, 2 + 2]
     assert tracing.dropped == 0
 
 

@@ -1,0 +1,138 @@
+"""Delivery of batches to a collector, whatever protocol carries them: settings, tries, and the end of one that hangs.
+
+In:      batches as OTLP's own message; the OTEL_EXPORTER_OTLP_* variables for headers, timeout, compression and
+         certificates, a signal's own before the general one.
+Out:     `deliver` returns once the collector has taken the batch.
+Units:   seconds, also of OTEL_EXPORTER_OTLP_TIMEOUT, as OpenTelemetry's own exporters for Python read it.
+Errors:  NotTaken with the reason when a batch is given up: at an answer that asks for no other try, or when the
+         timeout is over. What may pass is tried again, after a pause that doubles, or as long as the collector
+         wishes. ValueError for a setting that cannot be meant.
+Note:    blocks, so only the exporting thread may call `deliver`; `shutdown` is for another thread, and ends it.
+Source:  OpenTelemetry Protocol 1; OpenTelemetry specification, OTLP exporter.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from random import Random
+from time import monotonic
+from urllib.parse import SplitResult, urlsplit
+
+from opentelemetry.util.re import parse_env_headers
+
+from sidecar.frozen import Frozen
+from sidecar.telemetry.otlp import first
+
+_FIRST_PAUSE = 1.0
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class NotTaken(Exception):
+    """The collector did not take a batch."""
+
+
+class Refused(Frozen):
+    """What one try came to, where the collector did not take the batch."""
+
+    why: str
+    again: bool  # another try may help
+    wait: float | None = None  # before it, as the collector wishes
+
+
+class Options(Frozen):
+    headers: Mapping[str, str]
+    timeout: float
+    compressed: bool
+    ca_file: str  # empty: the authorities that the machine trusts
+    client_cert_file: str  # empty: none
+    client_key_file: str
+
+
+class Exporter(ABC):
+    def __init__(self, where: str, options: Options) -> None:
+        self._where = where  # as the log shows it
+        self._timeout = options.timeout
+        self._exporting = threading.Lock()
+        self._closing = threading.Event()
+        self._random = Random()
+
+    def deliver(self, batch: bytes) -> None:
+        """An ExportTraceServiceRequest."""
+        with self._exporting:
+            try:
+                self._try_until_taken(batch)
+            finally:
+                if self._closing.is_set():
+                    self._hang_up()
+
+    def shutdown(self) -> None:
+        self._closing.set()
+        self._call_off()
+        if self._exporting.acquire(blocking=False):  # else the one who exports hangs up
+            self._hang_up()
+            self._exporting.release()
+
+    @abstractmethod
+    def _send(self, batch: bytes, give_up: float) -> Refused | None:
+        """One try, until then at most; None when the collector took it."""
+
+    @abstractmethod
+    def _call_off(self) -> None:
+        """Ends the call that waits in another thread, if there is one."""
+
+    @abstractmethod
+    def _hang_up(self) -> None: ...
+
+    def _try_until_taken(self, batch: bytes) -> None:
+        give_up = monotonic() + self._timeout
+        pause = _FIRST_PAUSE
+        while (refused := self._send(batch, give_up)) is not None:
+            wait = pause * self._random.uniform(0.8, 1.2) if refused.wait is None else refused.wait
+            if not refused.again or monotonic() + wait >= give_up or self._closing.wait(wait):
+                raise NotTaken(f"{self._where} {refused.why}")
+            pause *= 2
+
+
+def options(environ: Mapping[str, str]) -> Options:
+    def setting(name: str) -> str:
+        return first(environ, f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}")
+
+    compression = setting("COMPRESSION").lower()
+    if compression not in ("", "none", "gzip"):
+        raise ValueError(f"OTEL_EXPORTER_OTLP_COMPRESSION is {compression}; expected gzip or none")
+    headers = parse_env_headers(setting("HEADERS"), liberal=True)
+    for name, value in headers.items():  # a secret: never told, not even when it is wrong
+        if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+            raise ValueError(f"OTEL_EXPORTER_OTLP_HEADERS: {name!r} is no header field")
+    return Options(
+        headers=headers,
+        timeout=_timeout(setting("TIMEOUT")),
+        compressed=compression == "gzip",
+        ca_file=setting("CERTIFICATE"),
+        client_cert_file=setting("CLIENT_CERTIFICATE"),
+        client_key_file=setting("CLIENT_KEY"),
+    )
+
+
+def address(endpoint: str) -> SplitResult:
+    """An endpoint with its scheme, host and port; shown in the log, so it bears nobody's password."""
+    url = urlsplit(endpoint)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("the OTLP endpoint is no address such as http://127.0.0.1:4318")
+    if url.username is not None:
+        raise ValueError("the OTLP endpoint bears a user; put credentials into OTEL_EXPORTER_OTLP_HEADERS")
+    return url
+
+
+def _timeout(text: str) -> float:
+    try:
+        seconds = float(text or 10)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"OTEL_EXPORTER_OTLP_TIMEOUT is {text}; expected seconds, such as 10")
+    return seconds
