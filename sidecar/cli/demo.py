@@ -3,11 +3,12 @@
 How:     two simulated LLM services, the sidecar before them, a load that surges on a schedule; all in one
          process, everything on loopback and in a fresh folder that is removed at the end.
 Out:     what to paste into another terminal, then the story, then a summary; with --json facts, see demo.facts.
-Exit:    0 at its end and on Ctrl-C; 1 when the sidecar cannot start.
+Exit:    0 at its end, on Ctrl-C and when its terminal is closed; 1 when the sidecar cannot start.
 """
 
 from __future__ import annotations
 
+import errno
 import math
 import shlex
 import shutil
@@ -106,7 +107,7 @@ async def _show(args: Namespace, folder: str) -> None:
     from sidecar.demo.story import Story
 
     stop = asyncio.Event()
-    for number_of_signal in (signal.SIGINT, signal.SIGTERM):
+    for number_of_signal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number_of_signal, stop.set)
     terminal = _Terminal(stop.set)
     story: Teller = Facts(terminal.say) if args.json else Story(terminal.say, terminal.paint)
@@ -269,7 +270,7 @@ def _loopback(port: int) -> TcpAddress:
 
 
 class _Terminal:
-    """Where the story goes. A reader that went away ends the demo: nobody is looking."""
+    """Where the story goes. A reader that went away, or a terminal, ends the demo: nobody is looking."""
 
     def __init__(self, gone: Callable[[], None]) -> None:
         from sidecar.cli.table import wants_colour
@@ -280,7 +281,9 @@ class _Terminal:
     def say(self, line: str) -> None:
         try:
             print(line, flush=True)
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
             self._gone()
 
     def paint(self, text: str, style: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,6 +105,31 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
         assert process.wait(timeout=30) == 0
         assert process.stderr.read() == ""
         process.stdout = None
+
+
+def test_a_terminal_that_is_closed_ends_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The shell's hang-up comes first, and what is still said meets no terminal."""
+    ours, its = os.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "--calm", "60s"],
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    try:
+        os.close(its)
+        said = b""
+        while b"CALM: " not in said:
+            said += os.read(ours, 4096)
+        os.close(ours)
+        assert process.wait(timeout=30) == 0
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize(
