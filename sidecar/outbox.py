@@ -58,12 +58,11 @@ class Turn:
 class Outbox:
     """Of one connection. `unsent`: what it keeps; None: nothing, which is asked often and costs nothing to see."""
 
-    __slots__ = ("_transport", "_turn", "_write", "unsent")
+    __slots__ = ("_transport", "_turn", "unsent")
 
     def __init__(self, turn: Turn, transport: asyncio.WriteTransport) -> None:
         self._turn = turn
         self._transport = transport
-        self._write = transport.write  # a method, once looked up
         self.unsent: bytes | None = None
 
     def send(self, data: bytes) -> None:
@@ -77,7 +76,7 @@ class Outbox:
             size += len(unsent)
         if size >= LARGE:
             self.flush()
-            self._write(data)
+            self._transport.write(data)
         elif unsent is not None:
             self.unsent = unsent + data
         elif size:
@@ -90,7 +89,7 @@ class Outbox:
         if unsent is None:
             return
         try:
-            self._write(unsent)
+            self._transport.write(unsent)
         except RuntimeError:
             if not self._transport.is_closing():
                 raise  # else uvloop refuses because the connection has ended: there is nobody to send it to

@@ -60,7 +60,7 @@ _IS_COMPILED: Final[bool] = not isinstance(_walk, FunctionType)
 
 
 def _is_text(data: bytes, begin: int, end: int) -> bool:
-    """As bytecodes the walk would take ten times as long as the regex, which takes four times as long as the walk."""
+    """Of 40 bytes, the walk takes a fifth of the regex's instructions where it is compiled, else six times its time."""
     if _IS_COMPILED:
         return _walk(data, begin, end)
     return _ONLY_TEXT.fullmatch(data, begin, end) is not None
