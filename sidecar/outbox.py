@@ -56,14 +56,14 @@ class Turn:
 
 
 class Outbox:
-    """Of one connection. `unsent`: what it keeps."""
+    """Of one connection. `unsent`: what it keeps; None: nothing, which is asked often and costs nothing to see."""
 
     __slots__ = ("_transport", "_turn", "unsent")
 
     def __init__(self, turn: Turn, transport: asyncio.WriteTransport) -> None:
         self._turn = turn
         self._transport = transport
-        self.unsent = b""
+        self.unsent: bytes | None = None
 
     def send(self, data: bytes) -> None:
         self._turn.urgent = True
@@ -71,20 +71,22 @@ class Outbox:
 
     def pass_on(self, data: bytes) -> None:
         """Sends a piece of a stream under way, which nobody needs in order to go on."""
-        unsent = self.unsent
-        if len(unsent) + len(data) >= LARGE:
+        unsent, size = self.unsent, len(data)
+        if unsent is not None:
+            size += len(unsent)
+        if size >= LARGE:
             self.flush()
             self._transport.write(data)
-        elif unsent:
+        elif unsent is not None:
             self.unsent = unsent + data
-        elif data:
+        elif size:
             self.unsent = data
             self._turn.add(self)
 
     def flush(self) -> None:
         """Writes what is kept now: before the connection is closed, or is asked whether it has sent everything."""
-        unsent, self.unsent = self.unsent, b""
-        if not unsent:
+        unsent, self.unsent = self.unsent, None
+        if unsent is None:
             return
         try:
             self._transport.write(unsent)

@@ -214,7 +214,8 @@ class Attempt:
         record.bytes_in += len(data)
         try:  # as @guarded does, at no cost
             if (relay := self._relay) is not None:
-                self._silence.heard_at = monotonic()  # type: ignore[union-attr]  # a relay has one
+                assert self._silence is not None
+                self._silence.heard_at = monotonic()
                 result = relay.received(data)
                 if result is not None:
                     self._relay_result(result)

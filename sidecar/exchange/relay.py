@@ -151,7 +151,7 @@ class StreamRelay:
         walker, reader = self._walker, self._reader
         payload = walker.feed(data)
         plain = reader.feed(payload)
-        if plain and self._verbatim and self._aligned and walker.between_chunks and not self._kept:
+        if plain and self._verbatim and self._aligned and walker.between_chunks and len(self._kept) == 0:
             self._inside_event = False
             self._record.bytes_out += len(data)
             self._write(data)

@@ -43,7 +43,7 @@ class UpstreamConnection:
 
     def data_received(self, data: bytes) -> None:
         user = self.user
-        if user is not None and not self._outbox.unsent:
+        if user is not None and self._outbox.unsent is None:
             user.received(data)
             return
         self.user = None
@@ -81,7 +81,7 @@ class UpstreamConnection:
         """The exchange was whole: the next one may use the connection."""
         self.user = None
         self.served += 1
-        if self._outbox.unsent or self.transport.get_write_buffer_size():
+        if self._outbox.unsent is not None or self.transport.get_write_buffer_size():
             self.abort()  # the answer came before the request was sent: its rest would meet the next exchange
             return
         if self._paused:

@@ -13,7 +13,7 @@ import re
 from typing import Final
 
 from sidecar.wire.digits import hexadecimal
-from sidecar.wire.heads import CRLF, ResponseHead
+from sidecar.wire.heads import ResponseHead
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -25,6 +25,9 @@ _EXTENSION: Final = (
 )
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")*")
 _TRAILER_LINE: Final = re.compile(_TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+")
+
+_CR: Final = 13
+_LF: Final = 10
 
 _SIZE: Final = 0
 _DATA: Final = 1
@@ -136,8 +139,16 @@ class Chunked(Walker):
     def feed(self, data: bytes) -> bytes:
         if self.between_chunks:  # streams come as one whole chunk a read: nothing to keep, nothing to change
             size, end = hexadecimal(data, 0)
-            if size and len(data) == end + size + 4 and data[end : end + 2] == CRLF and data.endswith(CRLF):
-                return data[end + 2 : -2]
+            whole = end + size + 4
+            if (
+                size
+                and len(data) == whole
+                and data[end] == _CR
+                and data[end + 1] == _LF
+                and data[whole - 2] == _CR
+                and data[whole - 1] == _LF
+            ):
+                return data[end + 2 : whole - 2]
         return self._walk(data)
 
     def eof(self) -> str | None:

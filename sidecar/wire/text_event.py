@@ -10,17 +10,21 @@ Why:     nearly all events of a stream are so. To look for each word that would 
 from __future__ import annotations
 
 import re
-from typing import Final
+from types import FunctionType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:  # as in sidecar/wire/json_scan.py
+    from mypy_extensions import i64
 
 _TEXT: Final = rb'[^"\\\r\n]*+(?:\\[^\r\n][^"\\\r\n]*+)*+'
 _BEARS_TEXT: Final = re.compile(
     rb'"(?:content|text|reasoning_content|reasoning|thinking|partial_json|arguments)":[ ]?"(' + _TEXT + rb')"'
 )
 _ONLY_TEXT: Final = re.compile(_TEXT)
-_SHORT: Final = 32  # so many bytes are looked at one by one before a regex could have begun
-_SPACE: Final = 32
-_QUOTE: Final = 34
+_LF: Final = 10
+_CR: Final = 13
 _BACKSLASH: Final = 92
+_SPECIAL: Final = bytes(byte in b'"\\\r\n' for byte in range(256))
 
 
 class TextEvent:
@@ -37,17 +41,29 @@ class TextEvent:
         begin, end = len(self._front), len(payload) - len(self._back)
         if begin > end or not payload.startswith(self._front) or not payload.endswith(self._back):
             return False
-        if end - begin <= _SHORT and _is_plain(payload[begin:end]):
-            return True
-        return _ONLY_TEXT.fullmatch(payload, begin, end) is not None
+        return _is_text(payload, begin, end)
 
 
-def _is_plain(text: bytes) -> bool:
-    """Without any escape or control."""
-    for byte in text:  # noqa: SIM110  # a generator would cost twice as much where nothing is compiled
-        if byte < _SPACE or byte in (_QUOTE, _BACKSLASH):
-            return False
+def _walk(data: bytes, at: i64, end: i64) -> bool:
+    while at < end:
+        if _SPECIAL[data[at]]:
+            if data[at] != _BACKSLASH:
+                return False
+            at += 1
+            if at == end or data[at] == _LF or data[at] == _CR:
+                return False
+        at += 1
     return True
+
+
+_IS_COMPILED: Final[bool] = not isinstance(_walk, FunctionType)
+
+
+def _is_text(data: bytes, begin: int, end: int) -> bool:
+    """Of 40 bytes, the walk takes a fifth of the regex's instructions where it is compiled, else six times its time."""
+    if _IS_COMPILED:
+        return _walk(data, begin, end)
+    return _ONLY_TEXT.fullmatch(data, begin, end) is not None
 
 
 def text_event(payload: bytes) -> TextEvent | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sidecar.wire.dialect import Shape
 from sidecar.wire.first_packet import StreamReader
 from sidecar.wire.sse import EventReader
-from sidecar.wire.text_event import text_event
+from sidecar.wire.text_event import _ONLY_TEXT, _walk, text_event
 
 CHAT = b'data: {"id":"c1","choices":[{"index":0,"delta":{"content":"%b"},"finish_reason":null}]}\n\n'
 SPACED = b'data: {"choices": [{"delta": {"content": "%b"}, "finish_reason": null}]}\n\n'
@@ -34,6 +34,7 @@ TEXTS = [
     rb"\"quoted\"",
     rb"\u0000",
     rb"\",\"error\":1",
+    b"so much that some tokens may have come at once " * 4,
 ]
 # What ends the string, or the line that it stands in, or would do so in part.
 TRAPS = [
@@ -88,6 +89,13 @@ def test_what_bears_no_text_or_is_not_one_event_is_like_nothing() -> None:
     assert text_event(b'data: {"choices":[{"delta":{"role":"assistant"}}]}\n\n') is None
     assert text_event(CHAT % b"a" + CHAT % b"b") is None
     assert text_event(CHAT % b"a" + b": a comment\n\n") is None
+
+
+@given(st.lists(st.sampled_from(b'"\\\n\ra'), max_size=8).map(bytes), st.integers(0, 2), st.integers(0, 2))
+def test_bytes_are_walked_over_as_the_regex_reads_them(text: bytes, before: int, behind: int) -> None:
+    """One is for the compiled form, the other for the sources."""
+    data, end = b"\\" * before + text + b'"' * behind, before + len(text)
+    assert _walk(data, before, end) == (_ONLY_TEXT.fullmatch(data, before, end) is not None)
 
 
 @given(st.lists(st.sampled_from([*b'"\\\n\r,:{}errorn/uD0', 0xC3]), max_size=12).map(bytes))
