@@ -259,7 +259,7 @@ class AppConnection(App):
         end, likely = -1, self._likely
         if likely is not None:
             end, length = likely.match(buffer, listener.max_header)
-        if likely is not None and end >= 0:
+        if likely is not None and end >= 0:  # as the one before, which was admitted
             head, self._trace = likely.head, None
             self._head = head
         else:
@@ -268,12 +268,11 @@ class AppConnection(App):
                 return
             assert self._head is not None
             head, length = self._head, self._missing
+            if (refused := listener.admit(head)) is not None:
+                self._buffer = buffer[end:]
+                self._refuse(refused)
+                return
         self.keep_alive = head.keep_alive and not listener.draining
-        refused = listener.admit(head)
-        if refused is not None:
-            self._buffer = buffer[end:]
-            self._refuse(refused)
-            return
         if first and head.at_once and len(buffer) == end + length and length <= listener.max_request_body:
             self._buffer = b""  # the usual request: all of it is here, and nothing else
             self._begin_exchange(head, buffer[end:])

@@ -10,7 +10,10 @@ Why:     to search for the end, cut out, check and convert is four calls, which 
 from __future__ import annotations
 
 from string import hexdigits
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:  # named in annotations only: a machine's number
+    from mypy_extensions import i64
 
 MOST: Final = 18
 MOST_HEX: Final = 15
@@ -19,24 +22,26 @@ _NONE: Final = 255
 _WORTH: Final = bytes(int(chr(byte), 16) if chr(byte) in hexdigits else _NONE for byte in range(256))
 
 
-def decimal(data: bytes, at: int) -> tuple[int, int]:
+def decimal(data: bytes, at: i64) -> tuple[i64, i64]:
     """(0, at): no number begins here, or it has more than MOST digits."""
     return _number(data, at, 10, MOST)
 
 
-def hexadecimal(data: bytes, at: int) -> tuple[int, int]:
+def hexadecimal(data: bytes, at: i64) -> tuple[i64, i64]:
     """(0, at): no number begins here, or it has more than MOST_HEX digits."""
     return _number(data, at, 16, MOST_HEX)
 
 
-def _number(data: bytes, at: int, base: int, most: int) -> tuple[int, int]:
-    number, end, size = 0, at, len(data)
+def _number(data: bytes, at: i64, base: i64, most: i64) -> tuple[i64, i64]:
+    number: i64 = 0
+    end = at
+    size: i64 = len(data)
     while end < size:
-        digit = _WORTH[data[end]]
+        digit: i64 = _WORTH[data[end]]
         if digit >= base:
             break
+        if end - at == most:
+            return 0, at
         number = number * base + digit
         end += 1
-        if end - at > most:
-            return 0, at
     return number, end
