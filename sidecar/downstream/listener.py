@@ -171,7 +171,7 @@ class Listener:
     def finished(self, record: RequestRecord) -> float:
         """That of a request that never became an exchange is whole. When that was, by the monotonic clock."""
         now = record.ended_at = monotonic()
-        self._side.shared.request_finished(record)
+        self._side.shared.sink.request_finished(record)
         return now
 
     def _record(self, head: RequestHead | None, trace: bytes | None) -> RequestRecord:

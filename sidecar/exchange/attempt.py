@@ -219,11 +219,12 @@ class Attempt:
                 if result is not None:
                     self._relay_result(result)
                 return
+            now = monotonic()
             if record.first_byte_at is None:
-                record.first_byte_at = monotonic()
+                record.first_byte_at = now
             elif self._silence is not None:
-                self._silence.heard_at = monotonic()
-            self._gate_result(self.gate.feed(data))
+                self._silence.heard_at = now
+            self._gate_result(self.gate.feed(data), now)
         except Exception as bug:
             self.crashed(bug)
 
@@ -243,21 +244,21 @@ class Attempt:
             self._phase = DIALING
             self._dial_anew()
         elif error is None:
-            self._gate_result(self.gate.ended())
+            self._gate_result(self.gate.ended(), monotonic())
         else:
             self._fail(self.gate.cut(Failure(FailureKind.RESET, detail=str(error) or "connection reset")))
 
     # -- decisions of gate and relay -------------------------------------------------------------------------
 
-    def _gate_result(self, result: Verdict | Failure | None) -> None:
+    def _gate_result(self, result: Verdict | Failure | None, now: float) -> None:
         gate = self.gate
         if gate.head is not None:
             self.record.status = gate.head.status
         if result is OPEN:
-            self._open()
+            self._open(now)
         elif result is None:
             if gate.progress and self.record.first_packet_at is None:
-                self._note_first_packet()
+                self._note_first_packet(now)
             if gate.awaits_error_body and self._grace is None:
                 loop = self.shared.loop
                 self._grace = loop.call_later(ERROR_BODY_GRACE, self._grace_over)
@@ -265,12 +266,11 @@ class Attempt:
             assert isinstance(result, Failure)
             self._fail(result)
 
-    def _note_first_packet(self) -> None:
+    def _note_first_packet(self, now: float) -> None:
         """The first packet is there but the gate stays shut: from now on it is idle's turn.
 
         What is no stream has to be whole by `response`, which goes on.
         """
-        now = monotonic()
         self.record.first_packet_at = now
         if self.exchange.stream:
             self._stop_waiting()
@@ -291,8 +291,7 @@ class Attempt:
             if events:
                 shared.health_events(events)
 
-    def _open(self) -> None:
-        now = monotonic()
+    def _open(self, now: float) -> None:
         record, gate, exchange = self.record, self.gate, self.exchange
         if record.first_packet_at is None:
             record.first_packet_at = now
@@ -307,7 +306,7 @@ class Attempt:
         if gate.is_complete or self._connection is None:  # the answer is here as a whole
             exchange.attempt_opens(self, None)
             self._end(None, now, reusable=True)
-            exchange.attempt_ended(self)
+            exchange.attempt_ended(self, now)
             return
         self._request = NOTHING_TO_SEND  # nobody else will be asked; a long stream need not hold it
         self._phase = RELAYING
@@ -319,8 +318,9 @@ class Attempt:
 
     def _relay_result(self, result: End | Failure) -> None:
         if result is WHOLE:
-            self._end(None, monotonic(), reusable=True)
-            self.exchange.attempt_ended(self)
+            now = monotonic()
+            self._end(None, now, reusable=True)
+            self.exchange.attempt_ended(self, now)
         else:
             assert isinstance(result, Failure)
             self._break(result)
@@ -330,7 +330,7 @@ class Attempt:
     @guarded
     def first_packet_due(self, now: float) -> None:
         if self.gate.awaits_error_body:
-            self._gate_result(self.gate.error())  # a failing status says more than its lateness
+            self._gate_result(self.gate.error(), now)  # a failing status says more than its lateness
         else:
             self._note_late(now)
             self.exchange.attempt_late(self, now)
@@ -386,7 +386,7 @@ class Attempt:
 
     @guarded
     def _grace_over(self) -> None:
-        self._gate_result(self.gate.error())
+        self._gate_result(self.gate.error(), monotonic())
 
     def _time_up(self, failure: Failure) -> None:
         if self._phase is RELAYING:

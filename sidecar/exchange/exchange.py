@@ -133,7 +133,7 @@ class Exchange:
         if (attempt := self._attempt) is not None and attempt.is_committed:
             self._note_usage(attempt)  # what it has read counts
         self._abort_attempt()
-        self._end(Failure(FailureKind.APP_WENT_AWAY))
+        self._end(Failure(FailureKind.APP_WENT_AWAY), monotonic())
 
     def stop(self) -> None:
         """The sidecar ends before the request does: the app is told as far as it still can be."""
@@ -155,7 +155,7 @@ class Exchange:
         except Exception:
             log.exception("request %s met another bug", self.record.request_id)
         if self.record.bytes_out:
-            self._end(failure)
+            self._end(failure, monotonic())
             self.app.broken()
         else:
             self._error = None
@@ -244,10 +244,10 @@ class Exchange:
         relay, self._until_close = reply.begin(self, attempt.gate, walker)
         return relay
 
-    def attempt_ended(self, attempt: Attempt) -> None:
+    def attempt_ended(self, attempt: Attempt, now: float) -> None:
         """The committed answer is whole."""
         self._note_usage(attempt)
-        now = self._end(None)
+        self._end(None, now)
         app = self.app
         app.answered(now, keep_alive=app.keep_alive and not self._until_close)
 
@@ -255,7 +255,7 @@ class Exchange:
         """The committed answer broke: the app is told in its dialect, and the body never ends properly."""
         self._note_usage(attempt)
         reply.last_words(self, attempt.gate, failure, relay)
-        self._end(failure)
+        self._end(failure, monotonic())
         self.app.broken()
 
     # -- the plan's commands ------------------------------------------------------------------------------------
@@ -344,7 +344,8 @@ class Exchange:
             reply.whole(self, self._error.gate)
         else:
             reply.own(self, failure)
-        now = self._end(failure)
+        now = monotonic()
+        self._end(failure, now)
         self.app.answered(now, keep_alive=self.app.keep_alive)
 
     # -- the end ------------------------------------------------------------------------------------------------
@@ -395,8 +396,8 @@ class Exchange:
             self.shared.clocks.patience.of(self._patience).discard(self)
             self._patience = None
 
-    def _end(self, failure: Failure | None) -> float:
-        """The record is whole. When that was, by the monotonic clock."""
+    def _end(self, failure: Failure | None, now: float) -> None:
+        """The record is whole."""
         self._attempt = self._rival = self._error = None
         if self._patience is not None:
             self._forget_patience()
@@ -404,8 +405,7 @@ class Exchange:
         shared, record = self.shared, self.record
         shared.exchanges.discard(self)
         record.failure = failure
-        now = record.ended_at = monotonic()
+        record.ended_at = now
         if self._taken is not None:
             self._taken.settle(self._tokens_used(), now)
-        shared.request_finished(record)
-        return now
+        shared.sink.request_finished(record)

@@ -24,7 +24,7 @@ from sidecar.outbox import Turn
 from sidecar.policy.snapshot import RetryBudget as BudgetPolicy
 from sidecar.policy.snapshot import Route, Service, Snapshot
 from sidecar.quota.quota import Quota, Who
-from sidecar.record import Attempts, RequestRecord
+from sidecar.record import Attempts, Sink
 from sidecar.route.candidates import ServicePicker
 from sidecar.route.match import Router
 from sidecar.terms import Skipped, parse_address
@@ -77,11 +77,11 @@ class Shared:
         "ids",
         "ledger",
         "loop",
-        "request_finished",
         "response_heads",
         "rng",
         "runtime",
         "sampling_bound",
+        "sink",
         "turn",
     )
 
@@ -91,7 +91,7 @@ class Shared:
         ledger: Ledger,
         rng: Random,
         clocks: Clocks,
-        request_finished: Callable[[RequestRecord], None],
+        sink: Sink,
         attempts: Attempts,
         health_events: Callable[[Sequence[HealthEvent]], None],
         sample_ratio: float = 0.0,
@@ -104,7 +104,7 @@ class Shared:
         self.rng = rng
         self.ids = traceparent.Ids(rng)
         self.clocks = clocks
-        self.request_finished = request_finished
+        self.sink = sink
         self.attempts = attempts
         self.health_events = health_events
         self.sampling_bound = traceparent.sampling_bound(sample_ratio)
@@ -136,6 +136,7 @@ class ServiceRuntime:
         "identity",
         "keys",
         "line",
+        "name",
         "own_credential",
         "picker",
         "quota",
@@ -147,6 +148,7 @@ class ServiceRuntime:
 
     def __init__(self, shared: Shared, service: Service, rng: Random) -> None:
         self.service = service
+        self.name = service.name
         self._loop = shared.loop
         self._turn = shared.turn
         clocks, timeouts = shared.clocks, service.timeouts
@@ -206,7 +208,7 @@ class ServiceRuntime:
         """Whether the service has asked for nothing to be sent: not at all, for this model, or with any of its keys."""
         if self.quota is not None and (wait := self.quota.wait(Who(model, no_header, no_uid), now)) > 0.0:
             return Skipped("rate_limited", now + wait)
-        name = self.service.name
+        name = self.name
         scopes = self._ledger.scopes(name)
         if not scopes:
             return None
@@ -229,10 +231,10 @@ class ServiceRuntime:
     def retire(self) -> None:
         """Another policy has taken over: its requests in flight go on with the addresses it knew, for those that the
         service has now may be another vendor's, who must not see this one's credential."""
-        self._known = frozenset(e.key.address for e in self._ledger.endpoints(self.service.name))
+        self._known = frozenset(e.key.address for e in self._ledger.endpoints(self.name))
 
     def _endpoints(self) -> Sequence[EndpointHealth]:
-        listed = self._ledger.endpoints(self.service.name)
+        listed = self._ledger.endpoints(self.name)
         if self._known is None:
             return listed
         return [e for e in listed if e.key.address in self._known]
