@@ -114,8 +114,6 @@ class Listener:
 
     def forget(self, connection: AppConnection) -> None:
         self._side.connections.discard(connection)
-        for queue in (self.idle, self.head_due, self.body_due, self.leaving, self.unsent):
-            queue.discard(connection)
 
     def exchange_for(
         self, app: AppConnection, head: RequestHead, trace: bytes | None, body: bytes

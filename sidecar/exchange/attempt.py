@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sidecar.exchange.gate import Verdict
     from sidecar.exchange.keys import Field, Key
     from sidecar.exchange.lane import Leg
-    from sidecar.exchange.timers import DeadlineQueue
+    from sidecar.exchange.timers import Deadline
     from sidecar.health.ledger import EndpointHealth
     from sidecar.quota.quota import Taken
     from sidecar.upstream.dial import Dial
@@ -61,12 +61,15 @@ class Attempt:
         "_connection",
         "_deadline",
         "_dial",
+        "_first_packet",
         "_grace",
+        "_hedge",
         "_phase",
         "_relay",
         "_request",
         "_silence",
-        "_waits",
+        "_soft",
+        "_total",
         "endpoint",
         "era",
         "exchange",
@@ -100,7 +103,12 @@ class Attempt:
         self.taken: Taken | None = None  # of the service's rate limits
         self._phase = DIALING
         self.era = 0
-        self._waits: tuple[DeadlineQueue[Waiter], ...] = ()  # for its first packet
+        self._total: Deadline[Waiter] | None = None
+        self._first_packet: Deadline[Waiter] | None = (
+            None  # or the whole answer, where no stream is asked for
+        )
+        self._soft: Deadline[Waiter] | None = None
+        self._hedge: Deadline[Waiter] | None = None
         self._silence: Silence | None = None
         self._connection: UpstreamConnection | None = None
         self._dial: Dial | None = None
@@ -115,13 +123,15 @@ class Attempt:
         shared = exchange.shared
         self._request = (head, body)
         self.era = shared.ledger.started(self.endpoint, now)
-        service.total.add(self, now)
-        waits = service.waits(len(body)) if exchange.stream else service.whole_answer
-        if exchange.stream and exchange.hedge is not None:
-            waits = (*waits, exchange.hedge)
-        for queue in waits:
-            queue.add(self, now)
-        self._waits = waits
+        self._total = service.total.add(self, now)
+        if exchange.stream:
+            self._first_packet = service.first_packet(len(body)).add(self, now)
+            if (soft := service.soft(len(body))) is not None:
+                self._soft = soft.add(self, now)
+            if exchange.hedge is not None:
+                self._hedge = exchange.hedge.add(self, now)
+        else:
+            self._first_packet = service.whole_answer.add(self, now)
         if deadline is not None:
             self._deadline = shared.loop.call_later(max(deadline - now, 0.0), self._share_used)
         connection = service.pool(self.record.endpoint).acquire(now)
@@ -133,9 +143,13 @@ class Attempt:
 
     def _stop_waiting(self) -> None:
         """Its first packet is here, or it has none to wait for any more."""
-        for queue in self._waits:
-            queue.discard(self)
-        self._waits = ()
+        if self._first_packet is not None:
+            self._first_packet.clear()
+        if self._soft is not None:
+            self._soft.clear()
+        if self._hedge is not None:
+            self._hedge.clear()
+        self._first_packet = self._soft = self._hedge = None
 
     def abort(self) -> None:
         """The app is gone, or another attempt has won: the LLM stops computing, nobody is blamed."""
@@ -417,7 +431,9 @@ class Attempt:
         self._phase = ENDED
         self._cancel_handles()
         self._stop_waiting()
-        service.total.discard(self)
+        if self._total is not None:
+            self._total.clear()
+            self._total = None
         if self._silence is not None:
             self._silence.stop()
             self._silence = None  # it knows us: no cycle is left to the garbage collector

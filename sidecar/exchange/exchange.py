@@ -32,9 +32,11 @@ from sidecar.wire.rewrite import upstream_request
 
 if TYPE_CHECKING:
     from sidecar.exchange.app import App
+    from sidecar.exchange.clocks import Asker
     from sidecar.exchange.lane import Lane
     from sidecar.exchange.line import Line
     from sidecar.exchange.runtime import RouteRuntime, ServiceRuntime, Shared
+    from sidecar.exchange.timers import Deadline
     from sidecar.health.ledger import EndpointHealth
     from sidecar.wire.heads import RequestHead
 
@@ -51,10 +53,10 @@ class Exchange:
         "_body",
         "_error",
         "_events",
+        "_gives_up",
         "_lane",
         "_line",
         "_model_span",
-        "_patience",
         "_plan",
         "_rival",
         "_route",
@@ -102,22 +104,23 @@ class Exchange:
         self._events = 0  # of the stream that answered
         self._line: Line | None = None  # that it stands in
         self._until_close = False  # the answer ends with the connection (HTTP/1.0)
-        self._patience = lane.patience
+        self._gives_up: Deadline[Asker] | None = None  # the app
         self._plan: Plan[EndpointHealth] = Plan(
             route.route,
             lane.candidates or Candidates(route.pickers, Ask(lane.model, self._hash_key)),
             route.budget,
             shared.rng,
             record.started_at,
-            deadline=None if self._patience is None else record.started_at + self._patience,
+            deadline=None if lane.patience is None else record.started_at + lane.patience,
             hedge_budget=route.hedge_budget,
         )
 
     def begin(self) -> None:
         self.shared.exchanges.add(self)
         now = self.record.started_at
-        if self._patience is not None:
-            self.shared.clocks.patience.of(self._patience).add(self, now)
+        patience = self._lane.patience
+        if patience is not None:
+            self._gives_up = self.shared.clocks.patience.of(patience).add(self, now)
         try:
             command = self._plan.begin(now)
             if isinstance(command, Try):
@@ -229,7 +232,7 @@ class Exchange:
 
     def attempt_opens(self, attempt: Attempt, walker: Walker | None) -> Relay | StreamRelay | None:
         """Commits: head and held bytes go to the app. `walker` is None where the answer is here as a whole."""
-        if self._patience is not None:
+        if self._gives_up is not None:
             self._forget_patience()  # an SDK waits for the answer to begin, then for each packet anew
         if self._rival is not None:
             self._win(attempt)
@@ -392,14 +395,14 @@ class Exchange:
         return (estimate if prompt is None else prompt) + (self._events if completion is None else completion)
 
     def _forget_patience(self) -> None:
-        if self._patience is not None:
-            self.shared.clocks.patience.of(self._patience).discard(self)
-            self._patience = None
+        if self._gives_up is not None:
+            self._gives_up.clear()
+            self._gives_up = None
 
     def _end(self, failure: Failure | None, now: float) -> None:
         """The record is whole."""
         self._attempt = self._rival = self._error = None
-        if self._patience is not None:
+        if self._gives_up is not None:
             self._forget_patience()
         self._plan.ended()
         shared, record = self.shared, self.record

@@ -126,11 +126,12 @@ class ServiceRuntime:
         "_known",
         "_ledger",
         "_loop",
-        "_plain_waits",
+        "_plain_wait",
         "_pools",
         "_remove",
         "_server_name",
         "_set_fields",
+        "_soft",
         "_turn",
         "authority",
         "identity",
@@ -153,10 +154,11 @@ class ServiceRuntime:
         self._turn = shared.turn
         clocks, timeouts = shared.clocks, service.timeouts
         self._clocks = clocks
-        self._plain_waits: tuple[DeadlineQueue[Waiter], ...] | None = None  # the same for every prompt
-        if timeouts.first_packet_soft is None and not timeouts.first_packet_per_1k_tokens:
-            self._plain_waits = (clocks.first_packet.of(timeouts.first_packet),)
-        self.whole_answer: tuple[DeadlineQueue[Waiter], ...] = (clocks.response.of(timeouts.response),)
+        self._soft = timeouts.first_packet_soft
+        self._plain_wait: DeadlineQueue[Waiter] | None = None  # the same for every prompt
+        if not timeouts.first_packet_per_1k_tokens:
+            self._plain_wait = clocks.first_packet.of(timeouts.first_packet)
+        self.whole_answer: DeadlineQueue[Waiter] = clocks.response.of(timeouts.response)
         self.total: DeadlineQueue[Waiter] = clocks.total.of(timeouts.total)
         self.authority = service.url.authority.encode()
         self.keys = Keys(service, shared.ledger, shared.health_events)
@@ -179,16 +181,15 @@ class ServiceRuntime:
         self.quota = Quota(service.rate_limit) if service.rate_limit else None
         self.line = Line(shared.loop, self.picker)
 
-    def waits(self, body_bytes: int) -> tuple[DeadlineQueue[Waiter], ...]:
-        """How long the first packet of a stream may take, more for a long prompt; and where the policy has a softer
-        limit, how long without being late for health."""
-        if self._plain_waits is not None:
-            return self._plain_waits
-        timeouts, clocks, extra = self.service.timeouts, self._clocks, self._extra(body_bytes)
-        hard = clocks.first_packet.of(timeouts.first_packet + extra)
-        if timeouts.first_packet_soft is None:
-            return (hard,)
-        return hard, clocks.soft.of(timeouts.first_packet_soft + extra)
+    def first_packet(self, body_bytes: int) -> DeadlineQueue[Waiter]:
+        """How long the first packet of a stream may take, more for a long prompt."""
+        if self._plain_wait is not None:
+            return self._plain_wait
+        return self._clocks.first_packet.of(self.service.timeouts.first_packet + self._extra(body_bytes))
+
+    def soft(self, body_bytes: int) -> DeadlineQueue[Waiter] | None:
+        """Where the policy has a softer limit: how long without being late for health."""
+        return None if self._soft is None else self._clocks.soft.of(self._soft + self._extra(body_bytes))
 
     def excuses(self, body_bytes: int) -> bool:
         """Whether a late answer to so long a prompt is no sign of illness: nothing has been allowed for it."""
