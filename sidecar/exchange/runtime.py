@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from sidecar.attempt.budget import RetryBudget
+from sidecar.choice import Skipped
 from sidecar.exchange.clocks import Clocks, Waiter
 from sidecar.exchange.gate import Terms
 from sidecar.exchange.keys import Keys
@@ -27,7 +28,7 @@ from sidecar.quota.quota import Quota, Who
 from sidecar.record import Attempts, Sink
 from sidecar.route.candidates import ServicePicker
 from sidecar.route.match import Router
-from sidecar.terms import Skipped, parse_address
+from sidecar.terms import parse_address
 from sidecar.upstream.pool import EndpointPool
 from sidecar.upstream.tls import TlsReader
 from sidecar.wire import traceparent
