@@ -223,10 +223,10 @@ class Gate:
                 return read
             raw = read
             assert self.head is not None
-            head = self.head
+            head, length = self.head, -1 if self.length is None else self.length
             hold, may_be_whole = self._way_to_hold(head)
         self._hold = hold
-        if may_be_whole and self.length == len(raw):
+        if may_be_whole and length == len(raw):
             self.whole = True
         else:
             self.walker = response_walker(head, terms.method, self.length)
