@@ -12,7 +12,7 @@ from __future__ import annotations
 from string import hexdigits
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:  # named in annotations only: a machine's number
+if TYPE_CHECKING:  # as in sidecar/wire/json_scan.py
     from mypy_extensions import i64
 
 MOST: Final = 18

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.wire.digits import decimal
 
-if TYPE_CHECKING:  # named in annotations only: a machine's number
+if TYPE_CHECKING:  # as in sidecar/wire/json_scan.py
     from mypy_extensions import i64
 
 TAIL: Final = 4096
