@@ -178,13 +178,14 @@ class Chunked(Walker):
         if end < 0:
             return len(data)
         size, size_end = hexadecimal(data, at)
-        if size_end != end or end == at:  # it has an extension, most likely
+        if at < size_end == end:
+            self._left = size
+        else:  # with an extension, or of more digits than anybody needs
             match = _SIZE_LINE.fullmatch(data, at, end)
             if match is None:
                 self.broken = "has a malformed chunk size line"
                 return len(data)
-            size = int(match[1], 16)
-        self._left = size
+            self._left = int(match[1], 16)
         self._state = _DATA if self._left else _TRAILER
         return end + 2
 
