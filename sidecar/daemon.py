@@ -96,7 +96,7 @@ class Daemon:
             ledger=self._ledger,
             rng=rng,
             clocks=Clocks(loop),
-            request_finished=self._instruments.request_finished,
+            sink=self._instruments.sinks,
             attempts=self._hub.attempts,
             health_events=self._health_events,
             sample_ratio=self._instruments.sampler.ratio,

@@ -1,7 +1,7 @@
 """Everything that looks at requests and changes without taking part: log, metrics, traces, the ops page.
 
 In:      finished requests, changes of state, health events; the settings that say what is wanted.
-Out:     `request_finished` and `changes`; the ops server, when it is asked for.
+Out:     `sinks` and `changes`; the ops server, when it is asked for.
 Rule:    what fails here is logged and stops nothing.
 """
 
@@ -63,8 +63,7 @@ class Instruments:
     ) -> None:
         self._settings = settings
         self._loop = loop
-        self._sinks = Sinks(sinks)
-        self.request_finished = self._sinks.request_finished
+        self.sinks = Sinks(sinks)
         self._wall_time = WallTime()
         self._metrics = Metrics()
         self._lag = LoopLag(loop)
@@ -76,14 +75,14 @@ class Instruments:
             access_log = AccessLog(self._lines, self._wall_time)
             told.append(access_log.change)
             if settings.access_log:
-                self._sinks.add(access_log)
+                self.sinks.add(access_log)
         if settings.ops_listen:
             from sidecar.ops.series import Series
             from sidecar.ops.state import RecentEvents
 
             self._series, self._recent = Series(), RecentEvents()
-            self._sinks.add(self._metrics)
-            self._sinks.add(self._series)
+            self.sinks.add(self._metrics)
+            self.sinks.add(self._series)
             told.append(self._recent.add)
         self.changes = Changes(self._wall_time, told)
         self.sampler: Sampler = sampler(
@@ -168,5 +167,5 @@ class Instruments:
             loop=self._loop,
             report=lambda event, why: self.changes.state(event, reason=why),
         )
-        self._sinks.add(ToldOfKept(self._tracing.request_finished))
+        self.sinks.add(ToldOfKept(self._tracing.request_finished))
         self._metrics.is_traced = is_kept

@@ -17,13 +17,6 @@ class EndpointKey(NamedTuple):
     address: str
 
 
-class Skipped(NamedTuple):
-    """Why nobody of a service may be picked now, and when the first of its endpoints is due back."""
-
-    reason: str  # unhealthy, overloaded, no_endpoint; cooling, rate_limited: it wants to be left alone
-    due_back: float  # monotonic seconds; now: any moment; inf: nobody can say
-
-
 class TcpAddress(NamedTuple):
     """A host (name or literal, without brackets) and a port."""
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Final, Generic, NamedTuple
 
-from sidecar.attempt.commands import Chooser, E
 from sidecar.attempt.skips import is_due, may_pass_over
-from sidecar.terms import EndpointKey, Skipped
+from sidecar.choice import Chooser, E, Skipped
+from sidecar.terms import EndpointKey
 
 NOBODY: Final[frozenset[EndpointKey]] = frozenset()
 

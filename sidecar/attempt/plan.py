@@ -48,7 +48,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sidecar.attempt.backoff import backoff, pushback
-from sidecar.attempt.commands import Answer, Chooser, Drop, E, Queue, Try, Wait
+from sidecar.attempt.commands import Answer, Drop, Queue, Try, Wait
 from sidecar.attempt.places import NOBODY, First, Place, next_place, returning_place
 from sidecar.attempt.skips import is_due, may_pass_over, nobody
 from sidecar.attempt.standing import (
@@ -62,10 +62,11 @@ from sidecar.attempt.standing import (
     State,
     key_is_refused,
 )
+from sidecar.choice import E, Skipped
 from sidecar.failure import Failure, FailureKind, may_retry_same
-from sidecar.terms import HEDGE, Skipped
+from sidecar.terms import HEDGE
 
-__all__ = ["Answer", "Chooser", "Drop", "Plan", "Queue", "State", "Try", "Wait"]
+__all__ = ["Answer", "Drop", "Plan", "Queue", "State", "Try", "Wait"]
 
 LATE: Final = Failure(FailureKind.FIRST_PACKET_TIMEOUT)
 

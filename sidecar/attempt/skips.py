@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
+from sidecar.choice import Skipped
 from sidecar.failure import Failure, FailureKind
-from sidecar.terms import Skipped
 
 # Any of these words lets a service be passed over that has nobody to pick.
 _WORDS = {

@@ -12,10 +12,10 @@ from random import Random
 from typing import Final, Generic
 
 from sidecar.attempt.budget import RetryBudget
-from sidecar.attempt.commands import Chooser, E
 from sidecar.attempt.credit import Credit
 from sidecar.attempt.places import NOBODY, First
 from sidecar.attempt.time_left import TimeLeft
+from sidecar.choice import Chooser, E
 from sidecar.failure import Failure, FailureKind, fallback_words, may_retry_same
 from sidecar.policy.snapshot import Route
 

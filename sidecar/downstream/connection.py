@@ -31,6 +31,7 @@ from sidecar.wire.heads import Refusal, RequestHead, head_end
 
 if TYPE_CHECKING:
     from sidecar.downstream.listener import Listener
+    from sidecar.exchange.timers import Deadline, DeadlineQueue
 
 monotonic: Final = time.monotonic
 
@@ -68,8 +69,10 @@ class AppConnection(App):
         "_body",
         "_buffer",
         "_chunked",
+        "_due",
         "_exchange",
         "_head",
+        "_idle",
         "_last_head",
         "_likely",
         "_listener",
@@ -81,6 +84,7 @@ class AppConnection(App):
         "_transport",
         "_uid",
         "_unsent",
+        "_unsent_due",
     )
 
     def __init__(self, listener: Listener) -> None:
@@ -99,6 +103,11 @@ class AppConnection(App):
         self._chunked: Chunked | None = None
         self._exchange: Exchange | None = None
         self._unsent = 0  # bytes of it, when last looked at
+        self._idle: Deadline[AppConnection] | None = (
+            None  # looked at when it has come: it may be no longer idle
+        )
+        self._due: Deadline[AppConnection] | None = None  # of a head, a piece of a body, the app's leave
+        self._unsent_due: Deadline[AppConnection] | None = None
         self._uid: str | None = None  # not asked for yet
 
     # -- as asyncio.Protocol --------------------------------------------------------------------------------------
@@ -110,7 +119,7 @@ class AppConnection(App):
         if not listener.add(self):
             self._refuse(Refused(503, "overloaded", "Too many connections to the sidecar"))
             return
-        listener.idle.add(self, monotonic())
+        self._idle = listener.idle.add(self, monotonic())
 
     def data_received(self, data: bytes) -> None:
         if self._state is IDLE and not self._buffer and not self.choked:
@@ -138,6 +147,7 @@ class AppConnection(App):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.forget(self)
+        self._forget_deadlines()
         self._state = LEAVING
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -151,9 +161,10 @@ class AppConnection(App):
 
     def resume_writing(self) -> None:
         self.choked = False
-        self._listener.unsent.discard(self)
+        if self._unsent_due is not None:
+            self._unsent_due.clear()
         if self._state is LEAVING:
-            self._listener.leaving.add(self, monotonic())
+            self._wait(self._listener.leaving)
         elif self._exchange is not None:
             self._exchange.resume()
         elif self._buffer:
@@ -174,7 +185,8 @@ class AppConnection(App):
             self._leave()
             return
         self._state = IDLE
-        self._listener.idle.add(self, now)
+        if self._idle is not None:
+            self._idle.set(now)
         if self._buffer:
             self._listener.loop.call_soon(self._next_request)
 
@@ -215,7 +227,27 @@ class AppConnection(App):
 
     def _watch_writes(self, now: float) -> None:
         self._unsent = self._transport.get_write_buffer_size()
-        self._listener.unsent.add(self, now)
+        if self._unsent_due is None:
+            self._unsent_due = self._listener.unsent.add(self, now)
+        else:
+            self._unsent_due.set(now)
+
+    def _wait(self, queue: DeadlineQueue[AppConnection]) -> None:
+        """For what has to come in so long a time."""
+        self._wait_no_more()
+        self._due = queue.add(self, monotonic())
+
+    def _wait_no_more(self) -> None:
+        if self._due is not None:
+            self._due.clear()
+            self._due = None
+
+    def _forget_deadlines(self) -> None:
+        self._wait_no_more()
+        for deadline in (self._idle, self._unsent_due):
+            if deadline is not None:
+                deadline.clear()
+        self._idle = self._unsent_due = None
 
     def _close(self) -> None:
         """Ends the connection once what is written has gone out, or when the app does not fetch it."""
@@ -252,14 +284,14 @@ class AppConnection(App):
         if self._state is BODY:
             self._read_body(first=first)
         if first and self._state is HEAD:
-            self._listener.head_due.add(self, monotonic())
+            self._wait(self._listener.head_due)
 
     def _read_head(self, *, first: bool) -> None:
         listener, buffer = self._listener, self._buffer
         end, likely = -1, self._likely
         if likely is not None:
             end, length = likely.match(buffer, listener.max_header)
-        if likely is not None and end >= 0:
+        if likely is not None and end >= 0:  # as the one before, which was admitted
             head, self._trace = likely.head, None
             self._head = head
         else:
@@ -268,12 +300,11 @@ class AppConnection(App):
                 return
             assert self._head is not None
             head, length = self._head, self._missing
+            if (refused := listener.admit(head)) is not None:
+                self._buffer = buffer[end:]
+                self._refuse(refused)
+                return
         self.keep_alive = head.keep_alive and not listener.draining
-        refused = listener.admit(head)
-        if refused is not None:
-            self._buffer = buffer[end:]
-            self._refuse(refused)
-            return
         if first and head.at_once and len(buffer) == end + length and length <= listener.max_request_body:
             self._buffer = b""  # the usual request: all of it is here, and nothing else
             self._begin_exchange(head, buffer[end:])
@@ -323,14 +354,12 @@ class AppConnection(App):
             return
         if done:
             if not first:
-                self._listener.head_due.discard(self)
-                self._listener.body_due.discard(self)
+                self._wait_no_more()
             pieces, self._body = self._body, []
             assert self._head is not None
             self._begin_exchange(self._head, pieces[0] if len(pieces) == 1 else b"".join(pieces))
         elif data or not self._body:
-            self._listener.head_due.discard(self)
-            self._listener.body_due.add(self, monotonic())
+            self._wait(self._listener.body_due)
 
     def _read_counted(self, data: bytes) -> bool:
         missing = self._missing
@@ -411,7 +440,6 @@ class AppConnection(App):
         self._state = LEAVING
         self._missing = DISCARD
         self._buffer = b""
-        listener = self._listener
-        for queue in (listener.idle, listener.head_due, listener.body_due):
-            queue.discard(self)
-        listener.leaving.add(self, monotonic())
+        if self._idle is not None:
+            self._idle.clear()
+        self._wait(self._listener.leaving)

@@ -114,8 +114,6 @@ class Listener:
 
     def forget(self, connection: AppConnection) -> None:
         self._side.connections.discard(connection)
-        for queue in (self.idle, self.head_due, self.body_due, self.leaving, self.unsent):
-            queue.discard(connection)
 
     def exchange_for(
         self, app: AppConnection, head: RequestHead, trace: bytes | None, body: bytes
@@ -171,7 +169,7 @@ class Listener:
     def finished(self, record: RequestRecord) -> float:
         """That of a request that never became an exchange is whole. When that was, by the monotonic clock."""
         now = record.ended_at = monotonic()
-        self._side.shared.request_finished(record)
+        self._side.shared.sink.request_finished(record)
         return now
 
     def _record(self, head: RequestHead | None, trace: bytes | None) -> RequestRecord:

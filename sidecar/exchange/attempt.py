@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sidecar.exchange.gate import Verdict
     from sidecar.exchange.keys import Field, Key
     from sidecar.exchange.lane import Leg
-    from sidecar.exchange.timers import DeadlineQueue
+    from sidecar.exchange.timers import Deadline
     from sidecar.health.ledger import EndpointHealth
     from sidecar.quota.quota import Taken
     from sidecar.upstream.dial import Dial
@@ -61,12 +61,15 @@ class Attempt:
         "_connection",
         "_deadline",
         "_dial",
+        "_first_packet",
         "_grace",
+        "_hedge",
         "_phase",
         "_relay",
         "_request",
         "_silence",
-        "_waits",
+        "_soft",
+        "_total",
         "endpoint",
         "era",
         "exchange",
@@ -100,7 +103,12 @@ class Attempt:
         self.taken: Taken | None = None  # of the service's rate limits
         self._phase = DIALING
         self.era = 0
-        self._waits: tuple[DeadlineQueue[Waiter], ...] = ()  # for its first packet
+        self._total: Deadline[Waiter] | None = None
+        self._first_packet: Deadline[Waiter] | None = (
+            None  # or the whole answer, where no stream is asked for
+        )
+        self._soft: Deadline[Waiter] | None = None
+        self._hedge: Deadline[Waiter] | None = None
         self._silence: Silence | None = None
         self._connection: UpstreamConnection | None = None
         self._dial: Dial | None = None
@@ -115,13 +123,15 @@ class Attempt:
         shared = exchange.shared
         self._request = (head, body)
         self.era = shared.ledger.started(self.endpoint, now)
-        service.total.add(self, now)
-        waits = service.waits(len(body)) if exchange.stream else service.whole_answer
-        if exchange.stream and exchange.hedge is not None:
-            waits = (*waits, exchange.hedge)
-        for queue in waits:
-            queue.add(self, now)
-        self._waits = waits
+        self._total = service.total.add(self, now)
+        if exchange.stream:
+            self._first_packet = service.first_packet(len(body)).add(self, now)
+            if (soft := service.soft(len(body))) is not None:
+                self._soft = soft.add(self, now)
+            if exchange.hedge is not None:
+                self._hedge = exchange.hedge.add(self, now)
+        else:
+            self._first_packet = service.whole_answer.add(self, now)
         if deadline is not None:
             self._deadline = shared.loop.call_later(max(deadline - now, 0.0), self._share_used)
         connection = service.pool(self.record.endpoint).acquire(now)
@@ -133,9 +143,13 @@ class Attempt:
 
     def _stop_waiting(self) -> None:
         """Its first packet is here, or it has none to wait for any more."""
-        for queue in self._waits:
-            queue.discard(self)
-        self._waits = ()
+        if self._first_packet is not None:
+            self._first_packet.clear()
+        if self._soft is not None:
+            self._soft.clear()
+        if self._hedge is not None:
+            self._hedge.clear()
+        self._first_packet = self._soft = self._hedge = None
 
     def abort(self) -> None:
         """The app is gone, or another attempt has won: the LLM stops computing, nobody is blamed."""
@@ -220,11 +234,12 @@ class Attempt:
                 if result is not None:
                     self._relay_result(result)
                 return
+            now = monotonic()
             if record.first_byte_at is None:
-                record.first_byte_at = monotonic()
+                record.first_byte_at = now
             elif self._silence is not None:
-                self._silence.heard_at = monotonic()
-            self._gate_result(self.gate.feed(data))
+                self._silence.heard_at = now
+            self._gate_result(self.gate.feed(data), now)
         except Exception as bug:
             self.crashed(bug)
 
@@ -244,21 +259,21 @@ class Attempt:
             self._phase = DIALING
             self._dial_anew()
         elif error is None:
-            self._gate_result(self.gate.ended())
+            self._gate_result(self.gate.ended(), monotonic())
         else:
             self._fail(self.gate.cut(Failure(FailureKind.RESET, detail=str(error) or "connection reset")))
 
     # -- decisions of gate and relay -------------------------------------------------------------------------
 
-    def _gate_result(self, result: Verdict | Failure | None) -> None:
+    def _gate_result(self, result: Verdict | Failure | None, now: float) -> None:
         gate = self.gate
         if gate.head is not None:
             self.record.status = gate.head.status
         if result is OPEN:
-            self._open()
+            self._open(now)
         elif result is None:
             if gate.progress and self.record.first_packet_at is None:
-                self._note_first_packet()
+                self._note_first_packet(now)
             if gate.awaits_error_body and self._grace is None:
                 loop = self.shared.loop
                 self._grace = loop.call_later(ERROR_BODY_GRACE, self._grace_over)
@@ -266,12 +281,11 @@ class Attempt:
             assert isinstance(result, Failure)
             self._fail(result)
 
-    def _note_first_packet(self) -> None:
+    def _note_first_packet(self, now: float) -> None:
         """The first packet is there but the gate stays shut: from now on it is idle's turn.
 
         What is no stream has to be whole by `response`, which goes on.
         """
-        now = monotonic()
         self.record.first_packet_at = now
         if self.exchange.stream:
             self._stop_waiting()
@@ -292,8 +306,7 @@ class Attempt:
             if events:
                 shared.health_events(events)
 
-    def _open(self) -> None:
-        now = monotonic()
+    def _open(self, now: float) -> None:
         record, gate, exchange = self.record, self.gate, self.exchange
         if record.first_packet_at is None:
             record.first_packet_at = now
@@ -308,7 +321,7 @@ class Attempt:
         if gate.is_complete or self._connection is None:  # the answer is here as a whole
             exchange.attempt_opens(self, None)
             self._end(None, now, reusable=True)
-            exchange.attempt_ended(self)
+            exchange.attempt_ended(self, now)
             return
         self._request = NOTHING_TO_SEND  # nobody else will be asked; a long stream need not hold it
         self._phase = RELAYING
@@ -320,8 +333,9 @@ class Attempt:
 
     def _relay_result(self, result: End | Failure) -> None:
         if result is WHOLE:
-            self._end(None, monotonic(), reusable=True)
-            self.exchange.attempt_ended(self)
+            now = monotonic()
+            self._end(None, now, reusable=True)
+            self.exchange.attempt_ended(self, now)
         else:
             assert isinstance(result, Failure)
             self._break(result)
@@ -331,7 +345,7 @@ class Attempt:
     @guarded
     def first_packet_due(self, now: float) -> None:
         if self.gate.awaits_error_body:
-            self._gate_result(self.gate.error())  # a failing status says more than its lateness
+            self._gate_result(self.gate.error(), now)  # a failing status says more than its lateness
         else:
             self._note_late(now)
             self.exchange.attempt_late(self, now)
@@ -387,7 +401,7 @@ class Attempt:
 
     @guarded
     def _grace_over(self) -> None:
-        self._gate_result(self.gate.error())
+        self._gate_result(self.gate.error(), monotonic())
 
     def _time_up(self, failure: Failure) -> None:
         if self._phase is RELAYING:
@@ -418,7 +432,9 @@ class Attempt:
         self._phase = ENDED
         self._cancel_handles()
         self._stop_waiting()
-        service.total.discard(self)
+        if self._total is not None:
+            self._total.clear()
+            self._total = None
         if self._silence is not None:
             self._silence.stop()
             self._silence = None  # it knows us: no cycle is left to the garbage collector

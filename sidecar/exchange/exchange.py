@@ -32,9 +32,11 @@ from sidecar.wire.rewrite import upstream_request
 
 if TYPE_CHECKING:
     from sidecar.exchange.app import App
+    from sidecar.exchange.clocks import Asker
     from sidecar.exchange.lane import Lane
     from sidecar.exchange.line import Line
     from sidecar.exchange.runtime import RouteRuntime, ServiceRuntime, Shared
+    from sidecar.exchange.timers import Deadline
     from sidecar.health.ledger import EndpointHealth
     from sidecar.wire.heads import RequestHead
 
@@ -51,10 +53,10 @@ class Exchange:
         "_body",
         "_error",
         "_events",
+        "_gives_up",
         "_lane",
         "_line",
         "_model_span",
-        "_patience",
         "_plan",
         "_rival",
         "_route",
@@ -102,22 +104,23 @@ class Exchange:
         self._events = 0  # of the stream that answered
         self._line: Line | None = None  # that it stands in
         self._until_close = False  # the answer ends with the connection (HTTP/1.0)
-        self._patience = lane.patience
+        self._gives_up: Deadline[Asker] | None = None  # the app
         self._plan: Plan[EndpointHealth] = Plan(
             route.route,
             lane.candidates or Candidates(route.pickers, Ask(lane.model, self._hash_key)),
             route.budget,
             shared.rng,
             record.started_at,
-            deadline=None if self._patience is None else record.started_at + self._patience,
+            deadline=None if lane.patience is None else record.started_at + lane.patience,
             hedge_budget=route.hedge_budget,
         )
 
     def begin(self) -> None:
         self.shared.exchanges.add(self)
         now = self.record.started_at
-        if self._patience is not None:
-            self.shared.clocks.patience.of(self._patience).add(self, now)
+        patience = self._lane.patience
+        if patience is not None:
+            self._gives_up = self.shared.clocks.patience.of(patience).add(self, now)
         try:
             command = self._plan.begin(now)
             if isinstance(command, Try):
@@ -133,7 +136,7 @@ class Exchange:
         if (attempt := self._attempt) is not None and attempt.is_committed:
             self._note_usage(attempt)  # what it has read counts
         self._abort_attempt()
-        self._end(Failure(FailureKind.APP_WENT_AWAY))
+        self._end(Failure(FailureKind.APP_WENT_AWAY), monotonic())
 
     def stop(self) -> None:
         """The sidecar ends before the request does: the app is told as far as it still can be."""
@@ -155,7 +158,7 @@ class Exchange:
         except Exception:
             log.exception("request %s met another bug", self.record.request_id)
         if self.record.bytes_out:
-            self._end(failure)
+            self._end(failure, monotonic())
             self.app.broken()
         else:
             self._error = None
@@ -229,7 +232,7 @@ class Exchange:
 
     def attempt_opens(self, attempt: Attempt, walker: Walker | None) -> Relay | StreamRelay | None:
         """Commits: head and held bytes go to the app. `walker` is None where the answer is here as a whole."""
-        if self._patience is not None:
+        if self._gives_up is not None:
             self._forget_patience()  # an SDK waits for the answer to begin, then for each packet anew
         if self._rival is not None:
             self._win(attempt)
@@ -244,10 +247,10 @@ class Exchange:
         relay, self._until_close = reply.begin(self, attempt.gate, walker)
         return relay
 
-    def attempt_ended(self, attempt: Attempt) -> None:
+    def attempt_ended(self, attempt: Attempt, now: float) -> None:
         """The committed answer is whole."""
         self._note_usage(attempt)
-        now = self._end(None)
+        self._end(None, now)
         app = self.app
         app.answered(now, keep_alive=app.keep_alive and not self._until_close)
 
@@ -255,7 +258,7 @@ class Exchange:
         """The committed answer broke: the app is told in its dialect, and the body never ends properly."""
         self._note_usage(attempt)
         reply.last_words(self, attempt.gate, failure, relay)
-        self._end(failure)
+        self._end(failure, monotonic())
         self.app.broken()
 
     # -- the plan's commands ------------------------------------------------------------------------------------
@@ -344,7 +347,8 @@ class Exchange:
             reply.whole(self, self._error.gate)
         else:
             reply.own(self, failure)
-        now = self._end(failure)
+        now = monotonic()
+        self._end(failure, now)
         self.app.answered(now, keep_alive=self.app.keep_alive)
 
     # -- the end ------------------------------------------------------------------------------------------------
@@ -391,21 +395,20 @@ class Exchange:
         return (estimate if prompt is None else prompt) + (self._events if completion is None else completion)
 
     def _forget_patience(self) -> None:
-        if self._patience is not None:
-            self.shared.clocks.patience.of(self._patience).discard(self)
-            self._patience = None
+        if self._gives_up is not None:
+            self._gives_up.clear()
+            self._gives_up = None
 
-    def _end(self, failure: Failure | None) -> float:
-        """The record is whole. When that was, by the monotonic clock."""
+    def _end(self, failure: Failure | None, now: float) -> None:
+        """The record is whole."""
         self._attempt = self._rival = self._error = None
-        if self._patience is not None:
+        if self._gives_up is not None:
             self._forget_patience()
         self._plan.ended()
         shared, record = self.shared, self.record
         shared.exchanges.discard(self)
         record.failure = failure
-        now = record.ended_at = monotonic()
+        record.ended_at = now
         if self._taken is not None:
             self._taken.settle(self._tokens_used(), now)
-        shared.request_finished(record)
-        return now
+        shared.sink.request_finished(record)

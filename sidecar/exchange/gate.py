@@ -72,6 +72,7 @@ class Terms:
         "kind",
         "last_head",
         "likely",
+        "likely_hold",
         "limits",
         "max_header",
         "max_held",
@@ -108,6 +109,7 @@ class Terms:
         self.fallback_on = fallback_on
         self.last_head: ResponseHead | None = None
         self.likely: Likely[ResponseHead] | None = None  # once a head has come twice in a row
+        self.likely_hold: tuple[Hold, bool] = WHOLE, False  # as _way_to_hold has it of that head
 
 
 class Gate:
@@ -213,6 +215,7 @@ class Gate:
         if likely is not None and end >= 0:
             self.head, self.length = likely.head, length
             head = likely.head
+            hold, may_be_whole = terms.likely_hold
             raw = data[end:]
         else:
             read = self._search_head(self._raw + data if self._raw else data)
@@ -220,10 +223,10 @@ class Gate:
                 return read
             raw = read
             assert self.head is not None
-            head = self.head
-        hold, may_be_whole = self._way_to_hold(head)
+            head, length = self.head, -1 if self.length is None else self.length
+            hold, may_be_whole = self._way_to_hold(head)
         self._hold = hold
-        if may_be_whole and self.length == len(raw):
+        if may_be_whole and length == len(raw):
             self.whole = True
         else:
             self.walker = response_walker(head, terms.method, self.length)
@@ -255,7 +258,7 @@ class Gate:
         self._raw = b""
         self.head, self.length = head, length
         if head is terms.last_head:
-            terms.likely = likely_of(raw[:end], head)
+            terms.likely, terms.likely_hold = likely_of(raw[:end], head), self._way_to_hold(head)
         terms.last_head = head
         return raw[end:]
 

@@ -72,7 +72,11 @@ class Leg:
 
     def front(self, head: RequestHead, key: Key | None, credential: Field | None) -> bytes:
         """The head of an attempt but for trace and length. A key may have a new value each time."""
-        if self._last_head != head.number or self._last_key is not key or self._last_credential != credential:
+        if (
+            self._last_head != head.number
+            or self._last_key is not key
+            or self._last_credential is not credential  # the same object as long as it is the same
+        ):
             self._last_front = self._remembered(head, key, credential)
             self._last_head, self._last_key, self._last_credential = head.number, key, credential
         return self._last_front

@@ -21,11 +21,12 @@ from sidecar.exchange.relay import Relay, StreamRelay, framing_for
 from sidecar.failure import Failure
 from sidecar.wire.dialect import error_event
 from sidecar.wire.framing import Walker
-from sidecar.wire.rewrite import CHUNKED, UNTIL_CLOSE, content_length, downstream_head
+from sidecar.wire.rewrite import CHUNKED, UNTIL_CLOSE, content_length, downstream_answer, downstream_head
 from sidecar.wire.usage import usage_of_answer
 
 if TYPE_CHECKING:
     from sidecar.exchange.exchange import Exchange
+    from sidecar.wire.heads import ResponseHead
 
 NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
@@ -35,16 +36,17 @@ def whole(exchange: Exchange, gate: Gate) -> None:
     head, record, app = gate.head, exchange.record, exchange.app
     assert head is not None
     status = record.status = head.status
-    body = gate.body()
+    keep_alive = app.keep_alive
+    extra, instead = _own_fields(exchange, head, keep_alive=keep_alive)
     if status == 204 or status == 304 or record.method == "HEAD":
         length = None if status == 204 else gate.length  # 204 must not bear one (9110 8.6)
         framing = b"" if length is None else content_length(length)
-        body = b""
+        data = downstream_head(head, extra=extra, framing=framing, keep_alive=keep_alive, instead=instead)
     else:
-        framing = content_length(len(body))
-    if gate.reader is None and body:
-        record.prompt_tokens, record.completion_tokens = usage_of_answer(body)
-    data = _head(exchange, gate, framing, keep_alive=app.keep_alive) + body
+        body = gate.body()
+        if gate.reader is None and body:
+            record.prompt_tokens, record.completion_tokens = usage_of_answer(body)
+        data = downstream_answer(head, extra=extra, body=body, keep_alive=keep_alive, instead=instead)
     record.bytes_out += len(data)
     app.send(data)
 
@@ -65,7 +67,9 @@ def begin(exchange: Exchange, gate: Gate, walker: Walker) -> tuple[Relay | Strea
     if framing.chunked or framing.until_close:
         field = CHUNKED if framing.chunked else UNTIL_CLOSE
     keep_alive = app.keep_alive and not framing.until_close
-    data = _head(exchange, gate, field, keep_alive=keep_alive) + relay.opening(gate.body())
+    extra, instead = _own_fields(exchange, head, keep_alive=keep_alive)
+    data = downstream_head(head, extra=extra, framing=field, keep_alive=keep_alive, instead=instead)
+    data += relay.opening(gate.body())
     gate.payloads.clear()
     record.bytes_out += len(data)
     app.send(data)
@@ -100,9 +104,11 @@ def last_words(exchange: Exchange, gate: Gate, failure: Failure, relay: Relay | 
         exchange.app.send(words)
 
 
-def _head(exchange: Exchange, gate: Gate, framing: bytes, *, keep_alive: bool) -> bytes:
-    head, record = gate.head, exchange.record
-    assert head is not None
+def _own_fields(
+    exchange: Exchange, head: ResponseHead, *, keep_alive: bool
+) -> tuple[bytes, frozenset[bytes]]:
+    """What the sidecar adds to the service's head, and of which fields it stands in the place."""
+    record = exchange.record
     failed = head.status >= 400
     extra = answer_fields(record, failed=failed)
     instead = NO_NAMES
@@ -112,4 +118,4 @@ def _head(exchange: Exchange, gate: Gate, framing: bytes, *, keep_alive: bool) -
         instead = RETRIED_FIELDS
     if keep_alive and exchange.head.minor == 0:
         extra += b"connection: keep-alive\r\n"  # HTTP/1.0 closes unless told otherwise
-    return downstream_head(head, extra=extra, framing=framing, keep_alive=keep_alive, instead=instead)
+    return extra, instead

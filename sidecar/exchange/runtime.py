@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from sidecar.attempt.budget import RetryBudget
+from sidecar.choice import Skipped
 from sidecar.exchange.clocks import Clocks, Waiter
 from sidecar.exchange.gate import Terms
 from sidecar.exchange.keys import Keys
@@ -24,10 +25,10 @@ from sidecar.outbox import Turn
 from sidecar.policy.snapshot import RetryBudget as BudgetPolicy
 from sidecar.policy.snapshot import Route, Service, Snapshot
 from sidecar.quota.quota import Quota, Who
-from sidecar.record import Attempts, RequestRecord
+from sidecar.record import Attempts, Sink
 from sidecar.route.candidates import ServicePicker
 from sidecar.route.match import Router
-from sidecar.terms import Skipped, parse_address
+from sidecar.terms import parse_address
 from sidecar.upstream.pool import EndpointPool
 from sidecar.upstream.tls import TlsReader
 from sidecar.wire import traceparent
@@ -77,11 +78,11 @@ class Shared:
         "ids",
         "ledger",
         "loop",
-        "request_finished",
         "response_heads",
         "rng",
         "runtime",
         "sampling_bound",
+        "sink",
         "turn",
     )
 
@@ -91,7 +92,7 @@ class Shared:
         ledger: Ledger,
         rng: Random,
         clocks: Clocks,
-        request_finished: Callable[[RequestRecord], None],
+        sink: Sink,
         attempts: Attempts,
         health_events: Callable[[Sequence[HealthEvent]], None],
         sample_ratio: float = 0.0,
@@ -104,7 +105,7 @@ class Shared:
         self.rng = rng
         self.ids = traceparent.Ids(rng)
         self.clocks = clocks
-        self.request_finished = request_finished
+        self.sink = sink
         self.attempts = attempts
         self.health_events = health_events
         self.sampling_bound = traceparent.sampling_bound(sample_ratio)
@@ -126,16 +127,18 @@ class ServiceRuntime:
         "_known",
         "_ledger",
         "_loop",
-        "_plain_waits",
+        "_plain_wait",
         "_pools",
         "_remove",
         "_server_name",
         "_set_fields",
+        "_soft",
         "_turn",
         "authority",
         "identity",
         "keys",
         "line",
+        "name",
         "own_credential",
         "picker",
         "quota",
@@ -147,14 +150,16 @@ class ServiceRuntime:
 
     def __init__(self, shared: Shared, service: Service, rng: Random) -> None:
         self.service = service
+        self.name = service.name
         self._loop = shared.loop
         self._turn = shared.turn
         clocks, timeouts = shared.clocks, service.timeouts
         self._clocks = clocks
-        self._plain_waits: tuple[DeadlineQueue[Waiter], ...] | None = None  # the same for every prompt
-        if timeouts.first_packet_soft is None and not timeouts.first_packet_per_1k_tokens:
-            self._plain_waits = (clocks.first_packet.of(timeouts.first_packet),)
-        self.whole_answer: tuple[DeadlineQueue[Waiter], ...] = (clocks.response.of(timeouts.response),)
+        self._soft = timeouts.first_packet_soft
+        self._plain_wait: DeadlineQueue[Waiter] | None = None  # the same for every prompt
+        if not timeouts.first_packet_per_1k_tokens:
+            self._plain_wait = clocks.first_packet.of(timeouts.first_packet)
+        self.whole_answer: DeadlineQueue[Waiter] = clocks.response.of(timeouts.response)
         self.total: DeadlineQueue[Waiter] = clocks.total.of(timeouts.total)
         self.authority = service.url.authority.encode()
         self.keys = Keys(service, shared.ledger, shared.health_events)
@@ -177,16 +182,15 @@ class ServiceRuntime:
         self.quota = Quota(service.rate_limit) if service.rate_limit else None
         self.line = Line(shared.loop, self.picker)
 
-    def waits(self, body_bytes: int) -> tuple[DeadlineQueue[Waiter], ...]:
-        """How long the first packet of a stream may take, more for a long prompt; and where the policy has a softer
-        limit, how long without being late for health."""
-        if self._plain_waits is not None:
-            return self._plain_waits
-        timeouts, clocks, extra = self.service.timeouts, self._clocks, self._extra(body_bytes)
-        hard = clocks.first_packet.of(timeouts.first_packet + extra)
-        if timeouts.first_packet_soft is None:
-            return (hard,)
-        return hard, clocks.soft.of(timeouts.first_packet_soft + extra)
+    def first_packet(self, body_bytes: int) -> DeadlineQueue[Waiter]:
+        """How long the first packet of a stream may take, more for a long prompt."""
+        if self._plain_wait is not None:
+            return self._plain_wait
+        return self._clocks.first_packet.of(self.service.timeouts.first_packet + self._extra(body_bytes))
+
+    def soft(self, body_bytes: int) -> DeadlineQueue[Waiter] | None:
+        """Where the policy has a softer limit: how long without being late for health."""
+        return None if self._soft is None else self._clocks.soft.of(self._soft + self._extra(body_bytes))
 
     def excuses(self, body_bytes: int) -> bool:
         """Whether a late answer to so long a prompt is no sign of illness: nothing has been allowed for it."""
@@ -206,7 +210,7 @@ class ServiceRuntime:
         """Whether the service has asked for nothing to be sent: not at all, for this model, or with any of its keys."""
         if self.quota is not None and (wait := self.quota.wait(Who(model, no_header, no_uid), now)) > 0.0:
             return Skipped("rate_limited", now + wait)
-        name = self.service.name
+        name = self.name
         scopes = self._ledger.scopes(name)
         if not scopes:
             return None
@@ -229,10 +233,10 @@ class ServiceRuntime:
     def retire(self) -> None:
         """Another policy has taken over: its requests in flight go on with the addresses it knew, for those that the
         service has now may be another vendor's, who must not see this one's credential."""
-        self._known = frozenset(e.key.address for e in self._ledger.endpoints(self.service.name))
+        self._known = frozenset(e.key.address for e in self._ledger.endpoints(self.name))
 
     def _endpoints(self) -> Sequence[EndpointHealth]:
-        listed = self._ledger.endpoints(self.service.name)
+        listed = self._ledger.endpoints(self.name)
         if self._known is None:
             return listed
         return [e for e in listed if e.key.address in self._known]

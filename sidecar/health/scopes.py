@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from sidecar.choice import Skipped
 from sidecar.failure import Failure, FailureKind
-from sidecar.terms import Skipped
 
 MINUTE: Final = 60.0
 MOST: Final = 100

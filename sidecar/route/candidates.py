@@ -18,11 +18,12 @@ from math import inf
 from random import Random
 from typing import Generic
 
+from sidecar.choice import Chooser, Skipped
 from sidecar.policy.snapshot import Service
 from sidecar.route.ask import ANYTHING, Ask
 from sidecar.route.pick import E, least_request
 from sidecar.route.strategy import Strategy, strategy_of
-from sidecar.terms import EndpointKey, Skipped
+from sidecar.terms import EndpointKey
 
 Closed = Callable[[str | None, float], Skipped | None]
 
@@ -47,7 +48,7 @@ class ServicePicker(Generic[E]):
         self._closed = closed
         self.service = service
         self._endpoints = endpoints
-        self._limit = service.max_concurrency or inf
+        self._limit = float(service.max_concurrency or inf)
         self._rng = rng
         self._strategy: Strategy[E] = strategy_of(service, rng)
         self.waiting = 0  # requests in its line, as whoever keeps it says
@@ -111,14 +112,14 @@ class ServicePicker(Generic[E]):
         return Skipped("rate_limited" if all(e.rate_limited for e in endpoints) else "cooling", due_back)
 
 
-class Candidates(Generic[E]):
-    """The services of a route by rank, for one request: 0 is the primary. A Chooser of sidecar.attempt."""
+class Candidates(Chooser[E]):
+    """The services of a route by rank, for one request: 0 is the primary."""
 
-    __slots__ = ("_ask", "_pickers", "count")
+    __slots__ = ("_ask", "_pickers")
 
     def __init__(self, pickers: Sequence[ServicePicker[E]], ask: Ask = ANYTHING) -> None:
-        self.count = len(pickers)
-        self._pickers = pickers
+        super().__init__(len(pickers))
+        self._pickers = tuple(pickers)
         self._ask = ask
 
     def service_name(self, rank: int) -> str:

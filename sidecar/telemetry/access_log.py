@@ -5,7 +5,7 @@ Out:     lines through a bounded buffer; what stdout does not take is dropped an
 Units:   `*_ms` are milliseconds; `time` is the moment the line is about: for a request, its end.
 Rule:    a line is made of ids, names, numbers and codes: no header, no prompt, no `Failure.detail` (services
          quote prompts and keys in their errors). Text from outside is cut to a length and escaped by JSON.
-Cost:    compiled, 0.8 µs a request with one attempt. The line is put together by hand, of texts and whole numbers only:
+Cost:    compiled, 0.6 µs a request with one attempt. The line is put together by hand, of bytes and whole numbers only:
          json.dumps of the same fields, and formats such as %016x, take several times as long. What it has in common
          with the last one of its service, and of its endpoint, is kept ready.
 """
@@ -26,7 +26,7 @@ quote: Final = encode_basestring_ascii
 _MAX_PATH: Final = 1024
 _MAX_NAME: Final = 256
 _MAX_KEPT: Final = 256  # services, and endpoints, of whose last line parts are kept
-_TENTHS: Final = [f".{tenth}" for tenth in range(10)]
+_TENTHS: Final = [b".%d" % tenth for tenth in range(10)]
 
 
 class _Requests:
@@ -59,8 +59,8 @@ class _Requests:
             f'"path": {quote(record.path[:_MAX_PATH])}, "model": {model}, '
             f'"stream": {"true" if record.stream else "false"}, "status": {record.status}, "failure": {failure}, '
             f'"service": {quote(record.service)}, "attempts": ['
-        )
-        self.last_words = f', "generation": {record.generation}}}\n'
+        ).encode("ascii")
+        self.last_words = b', "generation": %d}\n' % record.generation
 
     def has(self, record: RequestRecord) -> bool:
         return (
@@ -90,8 +90,8 @@ class _Attempts:
         self.words = (
             f'{{"n": {attempt.number}, "service": {quote(attempt.service)}, '
             f'"endpoint": {quote(attempt.endpoint)}, "outcome": {quote(attempt.outcome)}, '
-            f'"reason": {reason}, "status": {_number(attempt.status)}, "connect_ms": '
-        )
+            f'"reason": {reason}, "status": {"null" if attempt.status is None else attempt.status}, "connect_ms": '
+        ).encode("ascii")
 
     def has(self, attempt: AttemptRecord) -> bool:
         return (
@@ -111,37 +111,47 @@ class AccessLog(Sink):
         self._last_attempts: dict[str, _Attempts] = {}  # by the endpoint's address
 
     def request_finished(self, record: RequestRecord) -> None:
-        self._lines.add(self._request_line(record).encode("ascii"))
+        self._lines.add(self._request_line(record))
 
     def change(self, fields: Fields) -> None:
         """A listener of Changes."""
         self._lines.add(json.dumps(fields, default=str).encode("ascii") + b"\n")
 
-    def _request_line(self, record: RequestRecord) -> str:
+    def _request_line(self, record: RequestRecord) -> bytes:
         started = record.started_at
         ended = started if record.ended_at is None else record.ended_at
-        time = self._clock.text(record.started_wall + int((ended - started) * 1e9))
+        time = self._clock.ascii(record.started_wall + int((ended - started) * 1e9))
         like = self._requests_like(record)
         if len(record.attempts) == 1:
             attempts = self._attempt(record.attempts[0])
         else:
-            attempts = ", ".join([self._attempt(attempt) for attempt in record.attempts])
-        span = record.request_id
+            attempts = b", ".join([self._attempt(attempt) for attempt in record.attempts])
         return (
-            f'{{"time": "{time}", "event": "request", "request_id": "{span}", '
-            f'"trace_id": "{record.trace.decode("latin-1")}", "span_id": "{span}'
-            f'{like.words}{attempts}], "duration_ms": {_ms(ended - started)}, '
-            f'"bytes_in": {record.body_bytes}, "bytes_out": {record.bytes_out}, '
-            f'"input_tokens": {_number(record.prompt_tokens)}, "output_tokens": {_number(record.completion_tokens)}'
-            f"{like.last_words}"
+            b'{"time": "%b", "event": "request", "request_id": "%b", "trace_id": "%b", "span_id": "%b'
+            b'%b%b], "duration_ms": %b, "bytes_in": %d, "bytes_out": %d, "input_tokens": %b, "output_tokens": %b%b'
+        ) % (
+            time,
+            record.span,
+            record.trace,
+            record.span,
+            like.words,
+            attempts,
+            _ms(ended - started),
+            record.body_bytes,
+            record.bytes_out,
+            _number(record.prompt_tokens),
+            _number(record.completion_tokens),
+            like.last_words,
         )
 
-    def _attempt(self, attempt: AttemptRecord) -> str:
+    def _attempt(self, attempt: AttemptRecord) -> bytes:
         started = attempt.started_at
-        return (
-            f"{self._attempts_like(attempt).words}{_since(started, attempt.connected_at)}, "
-            f'"first_packet_ms": {_since(started, attempt.first_packet_at)}, '
-            f'"duration_ms": {_since(started, attempt.ended_at)}, "reused": {"true" if attempt.reused else "false"}}}'
+        return b'%b%b, "first_packet_ms": %b, "duration_ms": %b, "reused": %b}' % (
+            self._attempts_like(attempt).words,
+            _since(started, attempt.connected_at),
+            _since(started, attempt.first_packet_at),
+            _since(started, attempt.ended_at),
+            b"true" if attempt.reused else b"false",
         )
 
     def _requests_like(self, record: RequestRecord) -> _Requests:
@@ -166,17 +176,17 @@ class AccessLog(Sink):
         return made
 
 
-def _since(start: float, moment: float | None) -> str:
-    return "null" if moment is None else _ms(moment - start)
+def _since(start: float, moment: float | None) -> bytes:
+    return b"null" if moment is None else _ms(moment - start)
 
 
-def _ms(seconds: float) -> str:
+def _ms(seconds: float) -> bytes:
     """To a tenth of a millisecond; `%.1f` costs five times as much."""
     if seconds < 0.0:
-        return "-" + _ms(-seconds)
+        return b"-%b" % _ms(-seconds)
     tenths = int(seconds * 1e4 + 0.5)
-    return str(tenths // 10) + _TENTHS[tenths % 10]
+    return b"%d%b" % (tenths // 10, _TENTHS[tenths % 10])
 
 
-def _number(value: int | None) -> str:
-    return "null" if value is None else str(value)
+def _number(value: int | None) -> bytes:
+    return b"null" if value is None else b"%d" % value

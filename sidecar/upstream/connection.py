@@ -28,13 +28,15 @@ class User(Protocol):
 class UpstreamConnection:
     """Made by EndpointPool.dial; idle while `user` is None. An asyncio.Protocol by its methods."""
 
-    __slots__ = ("_outbox", "_paused", "_pool", "served", "transport", "user")
+    __slots__ = ("_outbox", "_paused", "_pool", "idle_since", "is_idle", "served", "transport", "user")
 
     def __init__(self, pool: EndpointPool) -> None:
         self._pool = pool
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)  # set before anyone sees us
         self.user: User | None = None
         self.served = 0  # whole exchanges so far
+        self.is_idle = False  # in the pool, since then
+        self.idle_since = 0.0
         self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

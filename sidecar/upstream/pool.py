@@ -60,7 +60,7 @@ class EndpointPool:
         self._server_name = server_name
         self._max_idle = max_idle
         self._idle_seconds = idle_seconds
-        self._idle: dict[UpstreamConnection, float] = {}  # connection -> idle since, oldest first
+        self._idle: list[UpstreamConnection] = []  # oldest first
         self._dials: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self.closed = False
@@ -69,8 +69,9 @@ class EndpointPool:
         """The idle connection used last, or None."""
         idle = self._idle
         while idle:
-            connection, since = idle.popitem()
-            if now - since < self._idle_seconds and not connection.transport.is_closing():
+            connection = idle.pop()
+            connection.is_idle = False
+            if now - connection.idle_since < self._idle_seconds and not connection.transport.is_closing():
                 return connection
             connection.abort()
         return None
@@ -80,14 +81,17 @@ class EndpointPool:
             connection.abort()
             return
         idle = self._idle
-        idle[connection] = now
+        idle.append(connection)
+        connection.is_idle, connection.idle_since = True, now
         if len(idle) > self._max_idle:
-            next(iter(idle)).abort()
+            idle[0].abort()
         if self._sweep is None:
             self._sweep = self._loop.call_later(self._idle_seconds, self._close_aged)
 
     def forget(self, connection: UpstreamConnection) -> None:
-        self._idle.pop(connection, None)
+        if connection.is_idle:
+            connection.is_idle = False
+            self._idle.remove(connection)
 
     def close(self) -> None:
         """Ends what is idle; what is in use ends after its exchange."""
@@ -102,9 +106,10 @@ class EndpointPool:
         """Ends what nobody has asked for in its time; in a quiet hour nothing else would."""
         self._sweep = None
         now = monotonic()
-        for connection, since in list(self._idle.items()):
-            if now - since < self._idle_seconds:
-                self._sweep = self._loop.call_later(since + self._idle_seconds - now, self._close_aged)
+        for connection in list(self._idle):
+            left = connection.idle_since + self._idle_seconds - now
+            if left > 0.0:
+                self._sweep = self._loop.call_later(left, self._close_aged)
                 return
             connection.abort()
 

@@ -40,8 +40,8 @@ def _number(data: bytes, at: i64, base: i64, most: i64) -> tuple[i64, i64]:
         digit: i64 = _WORTH[data[end]]
         if digit >= base:
             break
+        if end - at == most:
+            return 0, at
         number = number * base + digit
         end += 1
-        if end - at > most:
-            return 0, at
     return number, end

@@ -10,10 +10,13 @@ Source:  RFC 9112 6 and 7. Trailers are checked and dropped, so they never read 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.wire.digits import hexadecimal
 from sidecar.wire.heads import ResponseHead
+
+if TYPE_CHECKING:  # as in sidecar/wire/json_scan.py
+    from mypy_extensions import i64
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -185,11 +188,15 @@ class Chunked(Walker):
         end = self._line_end(data, at, self._max_line, "a chunk size line")
         if end < 0:
             return len(data)
-        match = _SIZE_LINE.fullmatch(data, at, end)
-        if match is None:
-            self.broken = "has a malformed chunk size line"
-            return len(data)
-        self._left = int(match[1], 16)
+        size, size_end = hexadecimal(data, at)
+        if at < size_end == end:
+            self._left = size
+        else:  # with an extension, or of more digits than anybody needs
+            match = _SIZE_LINE.fullmatch(data, at, end)
+            if match is None:
+                self.broken = "has a malformed chunk size line"
+                return len(data)
+            self._left = int(match[1], 16)
         self._state = _DATA if self._left else _TRAILER
         return end + 2
 
@@ -217,11 +224,14 @@ class Chunked(Walker):
 
     def _line_end(self, data: bytes, at: int, limit: int, what: str) -> int:
         """Where the line's CRLF is; -1: not here, and the line is held, or broken for good."""
-        end = data.find(b"\n", at)
-        size = (len(data) if end < 0 else end) - at  # its CR included, if that has come
+        most = min(len(data), at + limit + 2)
+        end: i64 = at
+        while end < most and data[end] != 10:
+            end += 1
+        size = end - at  # its CR included, if that has come
         if size > limit + 1:
             self.broken = f"has too long {what}"
-        elif end < 0:
+        elif end == most:
             self._held = data[at:]
         elif size == 0 or data[end - 1] != 13:
             self.broken = "has a bare LF in its chunked framing"

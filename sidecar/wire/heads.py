@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from sidecar.wire.digits import decimal
 from sidecar.wire.memo import remember
+from sidecar.wire.search import find
 from sidecar.wire.target import read_target
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
@@ -192,14 +193,14 @@ class ResponseHead:
         return _first(self.fields, lower)
 
 
-def head_end(buffer: bytes | bytearray, start: int = 0) -> int:
+def head_end(buffer: bytes, start: int = 0) -> int:
     """The index just after the blank line, or -1 while there is none.
 
     `start` is where the head begins, or up to 3 bytes before the end of what was searched already.
     A bare LF ends the wait too, at the index after it, for parse_* to refuse: RFC 9112 2.2 lets a recipient
     take it for a line end, and those who do and those who do not see different requests.
     """
-    end = buffer.find(END, start)
+    end = find(buffer, "\r\n\r\n", start)
     if end >= 0:
         return end + 4
     begin = max(start - 1, 0)  # the CR of a CRLF that `start` splits

@@ -17,6 +17,9 @@ from sidecar.wire.heads import HOP_BY_HOP, RequestHead, ResponseHead, end_to_end
 
 CHUNKED: Final = b"transfer-encoding: chunked\r\n"
 UNTIL_CLOSE: Final = b""
+# The last lines of a head.
+LAST: Final = b"\r\n"
+CLOSING: Final = b"connection: close\r\n\r\n"
 
 # Written anew for each attempt, or the app's business with the sidecar alone.
 _NOT_PASSED_ON: Final = frozenset(
@@ -93,10 +96,22 @@ def downstream_head(
     `framing` is content_length(n), CHUNKED when the body is chunked, UNTIL_CLOSE when only the end of the connection
     ends it, and nothing where there is none.
     """
+    return b"%b%b%b%b" % (_begin(head, instead), extra, framing, LAST if keep_alive else CLOSING)
+
+
+def downstream_answer(
+    head: ResponseHead, *, extra: bytes, body: bytes, keep_alive: bool, instead: frozenset[bytes]
+) -> bytes:
+    """The whole answer to the app, head and counted body, at once."""
+    end = LAST if keep_alive else CLOSING
+    return b"%b%bcontent-length: %d\r\n%b%b" % (_begin(head, instead), extra, len(body), end, body)
+
+
+def _begin(head: ResponseHead, instead: frozenset[bytes]) -> bytes:
     begin: bytes | None = head.memo.get(instead)
     if begin is None:
         begin = head.memo[instead] = _status_and_fields(head, _FRAMED | instead)
-    return b"%b%b%b%b" % (begin, extra, framing, b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+    return begin
 
 
 def _status_and_fields(head: ResponseHead, drop: frozenset[bytes]) -> bytes:

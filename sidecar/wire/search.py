@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Final
 
-_SHORT: Final = 512
+_SHORT: Final = 1024
 
 
-def find(data: bytes, word: str) -> int:
+def find(data: bytes, word: str, start: int = 0) -> int:
     if len(data) <= _SHORT:
-        return data.decode("latin-1").find(word)
-    return data.find(word.encode("latin-1"))
+        return data.decode("latin-1").find(word, start)
+    return data.find(word.encode("latin-1"), start)

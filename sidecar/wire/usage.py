@@ -8,9 +8,12 @@ Why:     they stand at the end of the body in every dialect, so a look at its ta
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.wire.digits import decimal
+
+if TYPE_CHECKING:  # as in sidecar/wire/json_scan.py
+    from mypy_extensions import i64
 
 TAIL: Final = 4096
 _NEAR: Final = 512  # nearly always they are even nearer to the end
@@ -43,46 +46,55 @@ def usage_of_answer(body: bytes) -> tuple[int | None, int | None]:
         at = text.rfind(_USAGE)
     if at < 0:
         return None, None
-    prompt = completion = read = written = -1
-    at += len(_USAGE) - 1
+    prompt: i64 = -1
+    completion: i64 = -1
+    read: i64 = -1
+    written: i64 = -1
     last = len(tail) - _SHORTEST
+    at += len(_USAGE) - 1
     while 0 <= at <= last and (prompt < 0 or completion < 0):  # at a quote
         letter = tail[at + 1]
+        end: i64 = at + 1
         if letter == _P:
             if prompt < 0:  # the first of a name: what follows may be details
-                prompt = _count(tail, at, _PROMPT)
+                prompt, end = _count(tail, at, _PROMPT)
         elif letter == _C:
             if completion < 0:
-                completion = _count(tail, at, _COMPLETION)
+                completion, end = _count(tail, at, _COMPLETION)
         elif letter == _I:
             if read < 0:
-                read = _count(tail, at, _INPUT)
+                read, end = _count(tail, at, _INPUT)
         elif letter == _O and written < 0:
-            written = _count(tail, at, _OUTPUT)
-        at = text.find('"', at + 1)
+            written, end = _count(tail, at, _OUTPUT)
+        at = text.find('"', end)
     prompt = read if prompt < 0 else prompt
     completion = written if completion < 0 else completion
     return None if prompt < 0 else prompt, None if completion < 0 else completion
 
 
-def _count(tail: bytes, at: int, name: bytes) -> int:
-    """What the member of this name says that begins here; -1: it is another one, or says no number."""
+def _count(tail: bytes, at: i64, name: bytes) -> tuple[i64, i64]:
+    """What the member of this name says that begins here, and where to look further; -1: it is another one, or says no
+    number."""
     end = at + len(name)
     if tail[at:end] != name:
-        return -1
+        return -1, at + 1
     colon = _past_space(tail, end)
     if colon == len(tail) or tail[colon] != _COLON:
-        return -1
+        return -1, at + 1
     begin = _past_space(tail, colon + 1)
     count, end = decimal(tail, begin)
     if not begin < end <= begin + _DIGITS:
         count, end = decimal(tail[begin : begin + _DIGITS], 0)
-    return count if end else -1
+    if not end:
+        return -1, begin
+    return count, begin
 
 
-def _past_space(tail: bytes, at: int) -> int:
-    for end in range(at, len(tail)):
+def _past_space(tail: bytes, at: i64) -> i64:
+    end, size = at, len(tail)
+    while end < size:
         byte = tail[end]
         if byte != _SPACE and not _TAB <= byte <= _CR:
-            return end
-    return len(tail)
+            break
+        end += 1
+    return end

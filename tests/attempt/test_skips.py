@@ -7,8 +7,8 @@ from math import inf
 import pytest
 
 from sidecar.attempt.skips import is_due, may_pass_over, nobody
+from sidecar.choice import Skipped
 from sidecar.failure import FailureKind
-from sidecar.terms import Skipped
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from sidecar.frozen import replace
 from sidecar.health.ledger import EndpointHealth, Ledger
 from sidecar.policy.snapshot import AdaptiveConcurrency
 from sidecar.record import AttemptRecord, Attempts
+from sidecar.telemetry.sinks import Sinks
 from tests.health.script import SERVICE, service_of
 
 
@@ -46,7 +47,7 @@ def shared() -> Iterator[Shared]:
         ledger,
         Random(1),
         Clocks(loop),
-        lambda _: None,
+        Sinks(()),
         Attempts(lambda _, __: None),
         lambda events: None,
     )

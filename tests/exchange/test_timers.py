@@ -12,8 +12,10 @@ from typing import Any, cast
 
 import pytest
 import uvloop
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sidecar.exchange.timers import DeadlineQueue, Deadlines
+from sidecar.exchange.timers import Deadline, DeadlineQueue, Deadlines
 
 
 @pytest.mark.parametrize("loop_factory", [uvloop.new_event_loop, asyncio.new_event_loop])
@@ -31,9 +33,9 @@ def test_deadlines_come_in_order_and_never_early(loop_factory) -> None:  # type:
         queue = DeadlineQueue[str](loop, 0.03, on_due)
         began = {"a": monotonic(), "b": monotonic() + 0.004}
         queue.add("a", began["a"])
-        queue.add("gone", began["a"])
+        gone = queue.add("gone", began["a"])
         queue.add("b", began["b"])
-        queue.discard("gone")
+        gone.clear()
         await asyncio.wait_for(over.wait(), 5)
         assert [waiter for waiter, _ in due] == ["a", "b"]
         for waiter, now in due:
@@ -155,8 +157,7 @@ def test_a_waiter_that_starts_anew_is_due_once_and_later() -> None:
 
         queue = DeadlineQueue[str](asyncio.get_running_loop(), 0.02, on_due)
         began = monotonic()
-        queue.add("a", began - 0.015)
-        queue.add("a", began)
+        queue.add("a", began - 0.015).set(began)
         await asyncio.wait_for(over.wait(), 5)
         assert len(due) == 1
         assert due[0] >= began + 0.02
@@ -173,16 +174,51 @@ def test_a_waiter_may_wait_again_from_inside_its_own_deadline() -> None:
         def on_due(waiter: str, now: float) -> None:
             times.append(now)
             if len(times) < 3:
-                queue.add(waiter, now)
+                deadline.set(now)
             else:
                 over.set()
 
         queue = DeadlineQueue[str](asyncio.get_running_loop(), 0.005, on_due)
-        queue.add("a", monotonic())
+        deadline = queue.add("a", monotonic())
         await asyncio.wait_for(over.wait(), 5)
         assert times == sorted(times)
 
     asyncio.run(test())
+
+
+STEP = 0.0625
+LENGTH = 16.5 * STEP  # so none is due just when a step is made
+
+
+@given(st.lists(st.tuples(st.sampled_from(("set", "clear", "wait")), st.integers(0, 4)), max_size=60))
+def test_deadlines_are_those_of_a_list_that_is_searched(steps: list[tuple[str, int]]) -> None:
+    """Wherever in the chain one is taken out or set anew."""
+    loop = UvTime(1000.0)
+    told: list[int] = []
+    queue = DeadlineQueue[int](
+        cast("Any", loop), LENGTH, lambda who, _: told.append(who), clock=lambda: loop.now
+    )
+    deadlines = [Deadline(queue, who) for who in range(5)]
+    set_at: dict[int, float] = {}
+    expected: list[int] = []
+    for step, who in steps:
+        loop.run(loop.now + STEP * (who if step == "wait" else 1))
+        due = [one for one, at in set_at.items() if at + LENGTH <= loop.now]
+        expected += due
+        for one in due:
+            del set_at[one]
+        if step != "wait":
+            set_at.pop(who, None)
+        if step == "set":
+            deadlines[who].set(loop.now)
+            set_at[who] = loop.now
+        elif step == "clear":
+            deadlines[who].clear()
+        assert len(queue) == len(set_at)
+    loop.run(loop.now + 2.0)
+    assert told == expected + list(set_at)
+    assert [one.is_set for one in deadlines] == [False] * 5
+    assert len(queue) == 0
 
 
 def test_one_length_has_one_queue_and_empty_ones_are_forgotten() -> None:
@@ -215,8 +251,7 @@ def test_a_forgotten_queue_leaves_no_timer_behind() -> None:
     deadlines = Deadlines[str](loop, lambda waiter, now: None)
     for number in range(1000):
         queue = deadlines.of(600.0 + number)
-        queue.add("a", 0.0)
-        queue.discard("a")
+        queue.add("a", 0.0).clear()
     assert len(loop.timers) == 1000
     assert sum(not timer.cancelled() for timer in loop.timers) <= 64
     loop.close()
@@ -251,8 +286,7 @@ def test_a_queue_that_was_forgotten_still_serves_those_who_hold_it() -> None:
     async def test() -> None:
         over = asyncio.Event()
         queue = DeadlineQueue[str](asyncio.get_running_loop(), 0.01, lambda waiter, now: over.set())
-        queue.add("gone", monotonic())
-        queue.discard("gone")
+        queue.add("gone", monotonic()).clear()
         queue.close()
         queue.add("late", monotonic())
         await asyncio.wait_for(over.wait(), 5)

@@ -34,6 +34,7 @@ from sidecar.telemetry.exposition import Exposition, Gauges
 from sidecar.telemetry.lines import Lines
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.output import Output
+from sidecar.telemetry.sinks import Told
 from sidecar.telemetry.walltime import WallTime
 from tests.forms.invented import Loop
 from tests.slots import slots_of
@@ -166,7 +167,7 @@ class Stage:
             ledger=self.ledger,
             rng=self.rng,
             clocks=Clocks(loop),
-            request_finished=self._request_finished,
+            sink=Told(self._request_finished),
             attempts=Attempts(self._attempt_finished, wanted=1),
             health_events=self._health_events,
             sample_ratio=0.5,

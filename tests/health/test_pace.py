@@ -6,12 +6,12 @@ from random import Random
 
 import pytest
 
+from sidecar.choice import Skipped
 from sidecar.failure import Verdict
 from sidecar.frozen import replace
 from sidecar.health.ledger import Ledger
 from sidecar.health.pace import FAILED, LONGEST, MEMORY, Pace
 from sidecar.route.candidates import ServicePicker
-from sidecar.terms import Skipped
 from tests.health.script import PLAIN, SERVICE, service_of
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.attempt.commands import Chooser
+from sidecar.choice import Chooser, Skipped
 from sidecar.health.ledger import EndpointHealth, Ledger
 from sidecar.policy.snapshot import Route
 from sidecar.route.candidates import Candidates, ServicePicker
-from sidecar.terms import Skipped, parse_address
+from sidecar.terms import parse_address
 from tests.route.spot import Spot, candidates, giving, service, spot
 
 

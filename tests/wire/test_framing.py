@@ -96,6 +96,15 @@ def test_extensions_are_read_over(line: bytes) -> None:
     assert walk(Chunked(), [line + b"\r\nhello\r\n"]) == (b"hello", False, b"", None, True)
 
 
+@pytest.mark.parametrize(
+    "size", [b"7fffffffffffffff", b"ffffffffffffffff", b"0fffffffffffffff;a", b"0000000000000005"]
+)
+def test_a_chunk_may_say_that_it_is_larger_than_any_can_be(size: bytes) -> None:
+    """Sixteen digits are read; whoever believes them waits for its end in vain."""
+    walker = Chunked()
+    assert walk(walker, [size + b"\r\n", b"some"]) == (b"some", False, b"", None, False)
+
+
 def test_size_lines_and_trailers_are_bounded() -> None:
     """Neither may be used to make the sidecar hold what it is sent."""
     extended = Chunked(max_extension=20)

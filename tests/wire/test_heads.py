@@ -188,8 +188,8 @@ def test_the_end_is_found_byte_by_byte(head: bytes) -> None:
     """A head may come in any pieces, and its body right behind it."""
     assert head_end(head + b"body\n\n") == len(head)
     for size in range(len(head)):
-        assert head_end(bytearray(head[:size]), max(size - 4, 0)) == -1
-    assert head_end(bytearray(head), len(head) - 4) == len(head)
+        assert head_end(head[:size], max(size - 4, 0)) == -1
+    assert head_end(head, len(head) - 4) == len(head)
 
 
 def test_the_end_of_a_second_head_is_found_behind_the_first() -> None:
