@@ -40,7 +40,7 @@ STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-e
 STREAM_BEGIN = STREAM_HEAD + event("first")
 LAST = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 STREAM_END = b"%x\r\n%b\r\n0\r\n\r\n" % (len(LAST), LAST)
-WORD = event("word")
+WORD = event(" as many words as come at one time now")  # longer than one token: some arrive together
 REFUSAL = b'{"error":{"message":"no room","type":"server_error","code":null}}'
 
 

@@ -327,7 +327,7 @@ class Exchange:
             body = with_model(body, self._model_span, leg.written_model)
         trace = traceparent.line(record.trace, span, sampled=record.sampled)
         if record.tracestate:
-            trace += b"tracestate: %b\r\n" % record.tracestate.encode()
+            trace += b"tracestate: %b\r\n" % record.tracestate.encode("latin-1")
         secret = service.keys.next(now) if service.own_credential else None
         sent = None if secret is None else secret.field()
         length = len(body) if body or lane.counts_empty else None

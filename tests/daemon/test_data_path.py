@@ -381,6 +381,18 @@ def test_the_app_s_trace_goes_on_to_the_llm() -> None:
     run(test())
 
 
+def test_the_app_s_trace_state_is_passed_on_byte_by_byte() -> None:
+    """A field may bear bytes beyond ASCII (RFC 9110 5.5); what they mean is not ours to say."""
+
+    async def test() -> None:
+        async with Llm(json_answer(CHAT)) as llm, sidecar(config(service("a", llm))) as daemon:
+            request = chat(stream=False, traceparent=f"00-{'a' * 32}-{'b' * 16}-01", tracestate="v=?")
+            await ask(daemon, request.replace(b"v=?", b"v=\xe9"))
+            assert llm.received[0].get("tracestate") == ["v=\xe9"]
+
+    run(test())
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status", "code"),
     [
