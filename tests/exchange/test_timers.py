@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 import uvloop
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.exchange.timers import Deadline, DeadlineQueue, Deadlines
@@ -248,6 +248,8 @@ DOES = st.lists(st.tuples(st.sampled_from(("set", "clear")), st.integers(0, 4)),
     st.lists(st.tuples(st.sampled_from(("set", "clear", "wait")), st.integers(0, 4)), max_size=40),
     st.lists(DOES, max_size=20),
 )
+@example(steps=[("set", 0), ("set", 1), ("set", 2), ("wait", 4)], inside=[[("set", 0)]])
+@example(steps=[("set", 0), ("set", 1), ("wait", 2)], inside=[[("clear", 1)], [("set", 2)]])
 def test_whatever_is_set_and_cleared_inside_a_deadline_nobody_is_early_or_lost(
     steps: list[tuple[str, int]], inside: list[list[tuple[str, int]]]
 ) -> None:
