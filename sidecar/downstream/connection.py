@@ -329,7 +329,7 @@ class AppConnection(App):
             self._refuse(Refused(read.status, read.code, read.why))
             return -1
         head, length, self._trace = read
-        if head is self._last_head:
+        if head is self._last_head and self._trace is None:  # a guess knows of none
             self._likely = likely_of(buffer[:end], head)
         self._head = self._last_head = head
         self._missing = length or 0

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.attempt.plan import Answer, Drop, Plan, Queue, Try, Wait
 from sidecar.exchange import reply
+from sidecar.exchange.alike import Alike
 from sidecar.exchange.attempt import Attempt
 from sidecar.exchange.guard import guarded
 from sidecar.exchange.relay import Relay, StreamRelay
 from sidecar.exchange.runtime import APP_CREDENTIALS, BYTES_PER_TOKEN, no_header, no_uid
 from sidecar.failure import Failure, FailureKind
-from sidecar.policy.snapshot import HashOn
 from sidecar.quota.quota import Taken, Who
 from sidecar.record import AttemptRecord, RequestRecord
 from sidecar.route.ask import Ask
 from sidecar.route.candidates import Candidates
 from sidecar.wire import traceparent
 from sidecar.wire.framing import Walker
-from sidecar.wire.request_body import prompt_prefix, with_model
+from sidecar.wire.request_body import with_model
 from sidecar.wire.rewrite import upstream_request
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Exchange:
     """One request, from the moment it is whole."""
 
     __slots__ = (
+        "_alike",
         "_attempt",
         "_body",
         "_error",
@@ -105,9 +106,14 @@ class Exchange:
         self._line: Line | None = None  # that it stands in
         self._until_close = False  # the answer ends with the connection (HTTP/1.0)
         self._gives_up: Deadline[Asker] | None = None  # the app
+        self._alike: Alike | None = None  # where an endpoint is chosen by a hash
+        candidates = lane.candidates
+        if candidates is None:
+            self._alike = Alike(head, body)
+            candidates = Candidates(route.pickers, Ask(lane.model, self._alike.key))
         self._plan: Plan[EndpointHealth] = Plan(
             route.route,
-            lane.candidates or Candidates(route.pickers, Ask(lane.model, self._hash_key)),
+            candidates,
             route.budget,
             shared.rng,
             record.started_at,
@@ -238,6 +244,8 @@ class Exchange:
             self._win(attempt)
         self._plan.committed()
         self._body = b""  # no other attempt may answer: the replay buffer is free
+        if self._alike is not None:
+            self._alike.body = b""
         self._error = None
         record = self.record
         record.service, record.answered = attempt.record.service, attempt.record
@@ -376,12 +384,6 @@ class Exchange:
             self._events = reader.events
         if attempt.taken is not None:
             attempt.taken.settle(self._tokens_used(), monotonic())
-
-    def _hash_key(self, on: HashOn) -> bytes | None:
-        """What the request has in common with others that are better answered by the same endpoint."""
-        if on.header:
-            return self.head.get(on.header.encode())
-        return prompt_prefix(self._body, on.prompt_prefix)
 
     def _tokens_used(self) -> int:
         """As the service counted them, else estimated: the prompt by its bytes, the answer by the events of its stream.

@@ -97,13 +97,13 @@ class DeadlineQueue(Generic[T]):
         last = self._last
         if last is None:
             self._first = deadline
-        else:
+            if self._handle is None:
+                self._arm(deadline.at, now)
+        else:  # the timer is set for one before it, or will be: inside on_due none stands
             last.after, deadline.before = deadline, last
         self._last = deadline
         deadline.is_set = True
         self._count += 1
-        if self._handle is None:
-            self._arm(deadline.at, now)
 
     def unlink(self, deadline: Deadline[T]) -> None:
         before, after = deadline.before, deadline.after

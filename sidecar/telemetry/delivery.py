@@ -27,6 +27,7 @@ from sidecar.frozen import Frozen
 from sidecar.telemetry.otlp import first
 
 _FIRST_PAUSE = 1.0
+_LEAST_PAUSE = 0.1  # also of a collector that wishes for none
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -91,7 +92,9 @@ class Exporter(ABC):
         give_up = monotonic() + self._timeout
         pause = _FIRST_PAUSE
         while (refused := self._send(batch, give_up)) is not None:
-            wait = pause * self._random.uniform(0.8, 1.2) if refused.wait is None else refused.wait
+            wait = pause * self._random.uniform(0.8, 1.2)
+            if refused.wait is not None:
+                wait = max(refused.wait, _LEAST_PAUSE)
             if not refused.again or monotonic() + wait >= give_up or self._closing.wait(wait):
                 raise NotTaken(f"{self._where} {refused.why}")
             pause *= 2

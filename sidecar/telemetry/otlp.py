@@ -73,10 +73,11 @@ def open_exporter(where: Destination) -> Exporter:
 
 def _check_headers(environ: Mapping[str, str]) -> None:
     """The SDK leaves out what it cannot read, and the collector then refuses everything. Values are secrets."""
+    from opentelemetry.util.re import parse_env_headers
+
     headers = first(environ, "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
     for place, item in enumerate(headers.split(","), 1):
-        name, equals, _ = item.partition("=")
-        if item.strip() and not (equals and name.strip()):
+        if item.strip() and not parse_env_headers(item, liberal=True):
             raise ValueError(f"OTEL_EXPORTER_OTLP_HEADERS: part {place} is not name=value")
 
 

@@ -40,7 +40,8 @@ _OPERATIONS = {
     "completions": "text_completion",
     "embeddings": "embeddings",
 }
-_MAX_TEXT = 256  # of a model: the app may send any length
+_MAX_TEXT = 256  # of a model, and
+_MAX_PATH = 1024  # of a path: the app may send any length, and alike spans are kept
 _ALIKE = 256  # kinds of spans that are remembered
 
 Attributes = dict[str, str | bool | int | float]
@@ -86,11 +87,11 @@ def _server_span(span: Span, record: RequestRecord) -> None:
     span.CopyFrom(
         _request_like(
             _method(record),
-            record.path,
+            record.path[:_MAX_PATH],
             record.route,
             record.service,
             record.status,
-            record.model,
+            _cut(record.model),
             len(record.attempts),
             None if failure is None else failure.code,
             failure is not None and failure.kind is not FailureKind.APP_WENT_AWAY,
@@ -113,7 +114,7 @@ def _client_span(span: Span, record: RequestRecord, attempt: AttemptRecord, serv
         _attempt_like(
             _method(record),
             record.shape,
-            attempt.model or record.model,
+            _cut(attempt.model or record.model),
             record.stream,
             attempt.service,
             attempt.endpoint,
@@ -164,7 +165,7 @@ def _request_like(
     if service:
         attributes["sidecar.service"] = service
     if model is not None:
-        attributes["gen_ai.request.model"] = model[:_MAX_TEXT]
+        attributes["gen_ai.request.model"] = model
     name = f"{_name_of(method)} {prefix}".rstrip()
     return _like(name, Span.SPAN_KIND_SERVER, attributes, code, failed=seen)
 
@@ -205,8 +206,8 @@ def _attempt_like(
         # By the conventions, whose API is spoken where it is not known who stands behind it.
         attributes["gen_ai.provider.name"] = "anthropic" if shape == "messages" else "openai"
         if model:
-            name = f"{operation} {model[:_MAX_TEXT]}"
-            attributes["gen_ai.request.model"] = model[:_MAX_TEXT]
+            name = f"{operation} {model}"
+            attributes["gen_ai.request.model"] = model
         if stream:
             attributes["gen_ai.request.stream"] = True
     return _like(name, Span.SPAN_KIND_CLIENT, attributes, code, failed=code is not None)
@@ -235,6 +236,10 @@ def _generation(record: RequestRecord, attempt: AttemptRecord) -> Attributes:
         if record.completion_tokens is not None:
             attributes["gen_ai.usage.output_tokens"] = record.completion_tokens
     return attributes
+
+
+def _cut(model: str | None) -> str | None:
+    return None if model is None else model[:_MAX_TEXT]
 
 
 def _wall(record: RequestRecord, moment: float | None) -> int:

@@ -393,6 +393,23 @@ def test_the_app_s_trace_state_is_passed_on_byte_by_byte() -> None:
     run(test())
 
 
+@pytest.mark.parametrize("name", ["traceparent", "Traceparent"])
+def test_a_trace_goes_on_with_each_request_of_it(name: str) -> None:
+    """A head that comes again and again on its connection is not read any more; Go's libraries write the name so."""
+
+    async def test() -> None:
+        async with Llm(json_answer(CHAT)) as llm, sidecar(config(service("a", llm))) as daemon:
+            app = await App.over_unix(daemon)
+            trace = "0af7651916cd43dd8448eb211c80319c"
+            for _ in range(6):
+                app.send(chat(stream=False, **{name: f"00-{trace}-b7ad6b7169203331-01"}))
+                await app.reply()
+            app.close()
+            assert [sent.get("traceparent")[0].split("-")[1] for sent in llm.received] == [trace] * 6
+
+    run(test())
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status", "code"),
     [

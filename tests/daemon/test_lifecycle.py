@@ -319,13 +319,14 @@ def test_a_held_back_stream_that_falls_silent_is_rescued_after_the_idle_timeout(
     run(test())
 
 
-def test_the_request_s_body_is_free_once_an_attempt_has_committed() -> None:
+@pytest.mark.parametrize("balancing", ["least_request", "consistent_hash"])
+def test_the_request_s_body_is_free_once_an_attempt_has_committed(balancing: str) -> None:
     """A stream may go on for minutes; nobody will ever send that body again."""
 
     async def test() -> None:
         async with (
             Llm(then_silence(SSE_HEAD, framed(chat_chunk("x")))) as llm,
-            sidecar(config(service("a", llm))) as daemon,
+            sidecar(config(service("a", llm, load_balancing=balancing))) as daemon,
         ):
             app = await App.over_unix(daemon)
             app.send(chat(stream=True))
@@ -333,6 +334,7 @@ def test_the_request_s_body_is_free_once_an_attempt_has_committed() -> None:
             (exchange,) = cast(set[Exchange], daemon._shared.exchanges)
             assert exchange._attempt is not None
             assert (exchange._body, exchange._attempt._request) == (b"", (b"", b""))
+            assert exchange._alike is None or exchange._alike.body == b""
             app.close()
 
     run(test())
@@ -344,14 +346,18 @@ def alive() -> Counter[str]:
     return Counter(type(o).__name__ for o in gc.get_objects() if isinstance(o, kinds))
 
 
-def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
+@pytest.mark.parametrize("balancing", ["least_request", "consistent_hash"])
+def test_a_request_leaves_nothing_to_the_garbage_collector(balancing: str) -> None:
     """A collection walks everything and stops the loop; so no request may be a cycle of references."""
 
     async def test() -> None:
         failing = json_answer({"error": {}}, status=503)
         broken = reset(SSE_HEAD, framed(chat_chunk("x")))
         answers = [json_answer(CHAT), stream("x"), failing, failing, broken, silence]
-        async with Llm(*answers) as llm, sidecar(config(service("a", llm))) as daemon:
+        async with (
+            Llm(*answers) as llm,
+            sidecar(config(service("a", llm, load_balancing=balancing))) as daemon,
+        ):
             gc.collect()
             gc.disable()
             try:

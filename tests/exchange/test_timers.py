@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 import uvloop
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.exchange.timers import Deadline, DeadlineQueue, Deadlines
@@ -186,6 +186,26 @@ def test_a_waiter_may_wait_again_from_inside_its_own_deadline() -> None:
     asyncio.run(test())
 
 
+def test_one_that_waits_again_from_inside_its_deadline_holds_nobody_up() -> None:
+    """A late request that goes on elsewhere begins to wait anew, while those that came just after it are still due."""
+    loop = UvTime(1000.0)
+    told: list[tuple[str, float]] = []
+
+    def on_due(who: str, now: float) -> None:
+        told.append((who, now - 1000.0))
+        if len(told) == 1:
+            queue.add(who, now)
+
+    queue = DeadlineQueue[str](cast("Any", loop), 0.2, on_due, clock=lambda: loop.now)
+    for number, who in enumerate("abc"):
+        loop.run(1000.0 + 0.05 * number)
+        queue.add(who, loop.now)
+    loop.run(1001.0)
+    assert [who for who, _ in told] == ["a", "b", "c", "a"]
+    for (_, at), due in zip(told, (0.2, 0.25, 0.3, 0.4), strict=True):
+        assert due <= at < due + 2 * TICK
+
+
 STEP = 0.0625
 LENGTH = 16.5 * STEP  # so none is due just when a step is made
 
@@ -219,6 +239,50 @@ def test_deadlines_are_those_of_a_list_that_is_searched(steps: list[tuple[str, i
     assert told == expected + list(set_at)
     assert [one.is_set for one in deadlines] == [False] * 5
     assert len(queue) == 0
+
+
+DOES = st.lists(st.tuples(st.sampled_from(("set", "clear")), st.integers(0, 4)), max_size=3)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(("set", "clear", "wait")), st.integers(0, 4)), max_size=40),
+    st.lists(DOES, max_size=20),
+)
+@example(steps=[("set", 0), ("set", 1), ("set", 2), ("wait", 4)], inside=[[("set", 0)]])
+@example(steps=[("set", 0), ("set", 1), ("wait", 2)], inside=[[("clear", 1)], [("set", 2)]])
+def test_whatever_is_set_and_cleared_inside_a_deadline_nobody_is_early_or_lost(
+    steps: list[tuple[str, int]], inside: list[list[tuple[str, int]]]
+) -> None:
+    """One's own, or another's, due in the same moment or not."""
+    loop = UvTime(1000.0)
+    set_at: dict[int, float] = {}  # in the order in which they are set
+    to_do = iter(inside)
+
+    def change(step: str, who: int, now: float) -> None:
+        set_at.pop(who, None)
+        if step == "set":
+            deadlines[who].set(now)
+            set_at[who] = now
+        else:
+            deadlines[who].clear()
+
+    def on_due(who: int, now: float) -> None:
+        assert who == next(iter(set_at)), "not the first"
+        assert set_at.pop(who) + LENGTH <= now, "early"
+        for step, other in next(to_do, ()):
+            change(step, other, now)
+
+    queue = DeadlineQueue[int](cast("Any", loop), LENGTH, on_due, clock=lambda: loop.now)
+    deadlines = [Deadline(queue, who) for who in range(5)]
+    for step, who in steps:
+        loop.run(loop.now + STEP * (who * 4 if step == "wait" else 1))
+        if step != "wait":
+            change(step, who, loop.now)
+        assert len(queue) == len(set_at)
+        assert [one.is_set for one in deadlines] == [who in set_at for who in range(5)]
+        assert all(at + LENGTH + 2 * TICK > loop.now for at in set_at.values()), "late or lost"
+    loop.run(loop.now + LENGTH * (len(inside) + 2))
+    assert len(queue) == len(set_at) == 0
 
 
 def test_one_length_has_one_queue_and_empty_ones_are_forgotten() -> None:

@@ -128,7 +128,10 @@ def test_without_an_endpoint_the_sdk_is_never_imported() -> None:
 
 
 @pytest.mark.parametrize("protocol", [otlp.GRPC, otlp.HTTP])
-@pytest.mark.parametrize(("headers", "part"), [("Bearer sk-1", 1), ("a=b, sk-1", 2), ("=sk-1", 1)])
+@pytest.mark.parametrize(
+    ("headers", "part"),
+    [("Bearer sk-1", 1), ("a=b, sk-1", 2), ("=sk-1", 1), ("Authorization: Basic sk-1==", 1)],
+)
 def test_headers_that_are_no_list_of_headers_are_refused_and_not_shown(
     protocol: str, headers: str, part: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -175,6 +175,17 @@ def test_a_collector_that_is_busy_is_asked_again_when_it_wishes(start: Start, st
     assert collector.posts[0].sent == collector.posts[1].sent
 
 
+def test_a_collector_that_wishes_for_no_pause_is_not_asked_without_end(start: Start) -> None:
+    """`Retry-After: 0` for a whole timeout would be thousands of posts, and all of a core."""
+    collector = start(Turn(503, fields={"retry-after": "0"}))
+    with (
+        exporter(collector, replace(PLAIN, timeout=0.35)) as made,
+        pytest.raises(NotTaken, match="answers 503"),
+    ):
+        made.deliver(BATCH)
+    assert len(collector.posts) <= 4
+
+
 def test_a_wish_beyond_the_timeout_ends_the_batch_at_once(start: Start) -> None:
     """Waiting for it would only hold the next ones back."""
     collector = start(Turn(503, fields={"retry-after": "3600"}))

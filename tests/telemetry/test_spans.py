@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from binascii import hexlify
 
 import pytest
@@ -37,6 +38,24 @@ def test_one_server_span_and_one_client_span_an_attempt_under_it() -> None:
     assert [int.from_bytes(client.span_id) for client in clients] == [0x1001, 0x1002]
     assert {span.trace_id for span in (server, *clients)} == {(0xABC).to_bytes(16)}
     assert all(client.parent_span_id == server.span_id for client in clients)
+
+
+def test_of_what_an_app_may_make_as_long_as_it_likes_a_part_is_kept() -> None:
+    """What alike spans share is remembered, and a body may bear a model of 16 MiB."""
+    made = request()
+    made.model, made.path = "m" * 100_000, "/v1/" + "p" * 60_000
+    _spans(made)
+    tracemalloc.start()
+    try:
+        for number in range(32):
+            made.model, made.path = f"{number}{'m' * 100_000}", f"/v1/{number}{'p' * 60_000}"
+            server, (client,) = _spans(made)
+        assert attributes_of(server)["gen_ai.request.model"] == f"31{'m' * 254}"
+        assert attributes_of(client)["gen_ai.request.model"] == f"31{'m' * 254}"
+        assert attributes_of(server)["url.path"] == f"/v1/31{'p' * 1018}"
+        assert tracemalloc.get_traced_memory()[0] < 500_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_refused_request_has_a_server_span_alone() -> None:
