@@ -55,7 +55,7 @@ class Options(Frozen):
 
 class Exporter(ABC):
     def __init__(self, where: str, options: Options) -> None:
-        self._where = where  # as the log shows it
+        self.where = where  # as the log shows it: without a query, which may bear a key
         self._timeout = options.timeout
         self._exporting = threading.Lock()
         self._closing = threading.Event()
@@ -96,7 +96,7 @@ class Exporter(ABC):
             if refused.wait is not None:
                 wait = max(refused.wait, _LEAST_PAUSE)
             if not refused.again or monotonic() + wait >= give_up or self._closing.wait(wait):
-                raise NotTaken(f"{self._where} {refused.why}")
+                raise NotTaken(f"{self.where} {refused.why}")
             pause *= 2
 
 
@@ -122,13 +122,18 @@ def options(environ: Mapping[str, str]) -> Options:
 
 
 def address(endpoint: str) -> SplitResult:
-    """An endpoint with its scheme, host and port; shown in the log, so it bears nobody's password."""
+    """An endpoint with its scheme, host and port."""
     url = urlsplit(endpoint)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("the OTLP endpoint is no address such as http://127.0.0.1:4318")
-    if url.username is not None:
-        raise ValueError("the OTLP endpoint bears a user; put credentials into OTEL_EXPORTER_OTLP_HEADERS")
+    no_user(url.netloc)
     return url
+
+
+def no_user(authority: str) -> None:
+    """An endpoint is shown in the log, so it bears no password."""
+    if "@" in authority:
+        raise ValueError("the OTLP endpoint bears a user; put credentials into OTEL_EXPORTER_OTLP_HEADERS")
 
 
 def _timeout(text: str) -> float:

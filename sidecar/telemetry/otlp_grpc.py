@@ -16,7 +16,7 @@ from time import monotonic
 import grpc
 
 from sidecar import __version__
-from sidecar.telemetry.delivery import Exporter, Options, Refused, address
+from sidecar.telemetry.delivery import Exporter, Options, Refused, address, no_user
 
 _EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _AGAIN = frozenset(
@@ -43,17 +43,20 @@ _MOST_TOLD = 200  # characters of the collector's own words
 
 class GrpcExporter(Exporter):
     def __init__(self, endpoint: str, options: Options, *, insecure: bool = False) -> None:
-        super().__init__(endpoint, options)
+        scheme = endpoint.partition("://")[0].lower()
+        if scheme in ("http", "https"):
+            target, insecure = address(endpoint).netloc, scheme == "http"
+            super().__init__(f"{scheme}://{target}", options)
+        else:
+            no_user(endpoint)
+            target = endpoint
+            super().__init__(endpoint, options)
         self._metadata = tuple(options.headers.items())
         for name, value in self._metadata:
             if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
                 raise ValueError(f"OTEL_EXPORTER_OTLP_HEADERS: {name!r} cannot be sent over gRPC")
-        target, plain = endpoint, insecure
-        scheme = endpoint.partition("://")[0].lower()
-        if scheme in ("http", "https"):
-            target, plain = address(endpoint).netloc, scheme == "http"
         compression = grpc.Compression.Gzip if options.compressed else grpc.Compression.NoCompression
-        if plain:
+        if insecure:
             self._channel = grpc.insecure_channel(target, _CHANNEL, compression)
         else:
             self._channel = grpc.secure_channel(target, _credentials(options), _CHANNEL, compression)

@@ -142,7 +142,7 @@ class Tracing:
             self._failed += len(batch)
         if (why is None) != self._flowing:
             self._flowing = why is None
-            self._tell("traces_failing" if why else "traces_flowing", why or self._where.endpoint)
+            self._tell("traces_failing" if why else "traces_flowing", why or self._exporter.where)
 
     def _why_not(self, exporter: Exporter, batch: list[RequestRecord]) -> str | None:
         """Sends a batch; None when the collector took it."""

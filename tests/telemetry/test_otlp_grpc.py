@@ -187,11 +187,18 @@ def test_a_header_that_grpc_cannot_send_is_refused_at_once(headers: str) -> None
     assert "sk-1" not in str(why.value)
 
 
-def test_an_endpoint_that_bears_a_password_is_refused() -> None:
+@pytest.mark.parametrize("endpoint", ["http://u:sk-1@h:4317", "u:sk-1@h:4317"])
+def test_an_endpoint_that_bears_a_password_is_refused(endpoint: str) -> None:
     """The log would show it each time it fails."""
     with pytest.raises(ValueError, match="the OTLP endpoint bears a user") as why:
-        GrpcExporter("http://u:sk-1@h:4317", PLAIN)
+        GrpcExporter(endpoint, PLAIN)
     assert "sk-1" not in str(why.value)
+
+
+def test_a_key_in_the_query_of_an_endpoint_is_not_shown() -> None:
+    """Path and query mean nothing to gRPC, but may have been copied along."""
+    with exporter("http://127.0.0.1:1/v1/traces?key=sk-1") as made:
+        assert made.where == "http://127.0.0.1:1"
 
 
 def test_a_certificate_that_is_not_there_is_told_by_name() -> None:
