@@ -8,6 +8,7 @@ python -m bench.load json64 --peers haproxy,sidecar     one case
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
@@ -57,6 +58,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = arguments()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # whoever was started ends with us, as by Ctrl-C
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     names = args.cases or [name for name, section in SECTIONS.items() if section.quick or not args.quick]
     results = Results(args.into)
     began = time.monotonic()

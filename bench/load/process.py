@@ -125,6 +125,7 @@ def running(
         _wait(process, ready, within, log)
         yield process
     finally:
+        process.wake()  # who rests does not hear that it is to end
         stop(popen)
 
 
