@@ -151,10 +151,6 @@ class RequestRecord:
     def span_id(self) -> int:
         return int(self.span, 16)
 
-    @property
-    def parent_span_id(self) -> int | None:
-        return None if self.parent_span is None else int(self.parent_span, 16)
-
 
 class Sink:
     """Whoever consumes records. Must not raise and must not block; called once a request, on the loop."""

@@ -103,9 +103,8 @@ class AppConnection(App):
         self._chunked: Chunked | None = None
         self._exchange: Exchange | None = None
         self._unsent = 0  # bytes of it, when last looked at
-        self._idle: Deadline[AppConnection] | None = (
-            None  # looked at when it has come: it may be no longer idle
-        )
+        # Looked at when it has come: the connection may be no longer idle.
+        self._idle: Deadline[AppConnection] | None = None
         self._due: Deadline[AppConnection] | None = None  # of a head, a piece of a body, the app's leave
         self._unsent_due: Deadline[AppConnection] | None = None
         self._uid: str | None = None  # not asked for yet

@@ -104,9 +104,8 @@ class Attempt:
         self._phase = DIALING
         self.era = 0
         self._total: Deadline[Waiter] | None = None
-        self._first_packet: Deadline[Waiter] | None = (
-            None  # or the whole answer, where no stream is asked for
-        )
+        # Of the whole answer, where no stream is asked for.
+        self._first_packet: Deadline[Waiter] | None = None
         self._soft: Deadline[Waiter] | None = None
         self._hedge: Deadline[Waiter] | None = None
         self._silence: Silence | None = None

@@ -132,9 +132,8 @@ class DeadlineQueue(Generic[T]):
             self._arm_again(now)
 
     def _arm_again(self, now: float) -> None:
-        if (
-            first := self._first
-        ) is not None and self._handle is None:  # on_due may have set one and armed already
+        first = self._first
+        if first is not None and self._handle is None:  # on_due may have set one and armed already
             self._arm(first.at, now)
 
     def _arm(self, deadline: float, now: float) -> None:

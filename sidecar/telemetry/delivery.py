@@ -104,13 +104,10 @@ def options(environ: Mapping[str, str]) -> Options:
     def setting(name: str) -> str:
         return first(environ, f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}")
 
+    headers = _headers(setting("HEADERS"))
     compression = setting("COMPRESSION").lower()
     if compression not in ("", "none", "gzip"):
         raise ValueError(f"OTEL_EXPORTER_OTLP_COMPRESSION is {compression}; expected gzip or none")
-    headers = parse_env_headers(setting("HEADERS"), liberal=True)
-    for name, value in headers.items():  # a secret: never told, not even when it is wrong
-        if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
-            raise ValueError(f"OTEL_EXPORTER_OTLP_HEADERS: {name!r} is no header field")
     return Options(
         headers=headers,
         timeout=_timeout(setting("TIMEOUT")),
@@ -134,6 +131,23 @@ def no_user(authority: str) -> None:
     """An endpoint is shown in the log, so it bears no password."""
     if "@" in authority:
         raise ValueError("the OTLP endpoint bears a user; put credentials into OTEL_EXPORTER_OTLP_HEADERS")
+
+
+def _headers(text: str) -> dict[str, str]:
+    """OpenTelemetry leaves out what it cannot read, and the collector then refuses everything.
+
+    Values are secrets: never told, not even when they are wrong.
+    """
+    headers: dict[str, str] = {}
+    for place, part in enumerate(text.split(","), 1):
+        read = parse_env_headers(part, liberal=True)
+        if part.strip() and not read:
+            raise ValueError(f"OTEL_EXPORTER_OTLP_HEADERS: part {place} is not name=value")
+        headers.update(read)
+    for name, value in headers.items():
+        if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+            raise ValueError(f"OTEL_EXPORTER_OTLP_HEADERS: {name!r} is no header field")
+    return headers
 
 
 def _timeout(text: str) -> float:

@@ -59,7 +59,6 @@ def open_exporter(where: Destination) -> Exporter:
     """Raises whatever is the matter with a bad setting; it does not connect yet."""
     from sidecar.telemetry.delivery import options
 
-    _check_headers(os.environ)
     settings = options(os.environ)
     if where.protocol == HTTP:
         from sidecar.telemetry.otlp_http import HttpExporter
@@ -69,16 +68,6 @@ def open_exporter(where: Destination) -> Exporter:
 
     insecure = first(os.environ, "OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE")
     return GrpcExporter(where.endpoint, settings, insecure=insecure.lower() == "true")
-
-
-def _check_headers(environ: Mapping[str, str]) -> None:
-    """The SDK leaves out what it cannot read, and the collector then refuses everything. Values are secrets."""
-    from opentelemetry.util.re import parse_env_headers
-
-    headers = first(environ, "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
-    for place, item in enumerate(headers.split(","), 1):
-        if item.strip() and not parse_env_headers(item, liberal=True):
-            raise ValueError(f"OTEL_EXPORTER_OTLP_HEADERS: part {place} is not name=value")
 
 
 def resource(version: str) -> Resource:

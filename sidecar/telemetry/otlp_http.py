@@ -43,6 +43,9 @@ class HttpExporter(Exporter):
             self._connection = http.client.HTTPConnection(host, url.port)
         self._socket: socket.socket | None = None  # the connection forgets it while an answer is read
 
+    def deliver(self, batch: bytes) -> None:
+        super().deliver(gzip.compress(batch, _GZIP_LEVEL) if self._compressed else batch)
+
     def _call_off(self) -> None:
         if (hanging := self._socket) is not None:
             # Not the method of an SSLSocket: that takes its state away under the thread that reads.
@@ -53,7 +56,7 @@ class HttpExporter(Exporter):
         """A connection that the collector closed while nobody used it does not count as a try."""
         kept = self._socket is not None
         try:
-            return self._post(gzip.compress(batch, _GZIP_LEVEL) if self._compressed else batch, give_up)
+            return self._post(batch, give_up)
         except (OSError, http.client.HTTPException) as error:
             self._hang_up()
             if kept and not isinstance(error, TimeoutError) and not self._closing.is_set():

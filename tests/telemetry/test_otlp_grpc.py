@@ -10,32 +10,21 @@ from time import monotonic
 
 import grpc
 import pytest
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from sidecar.frozen import replace
 from sidecar.telemetry.delivery import NotTaken, Options, Refused, options
 from sidecar.telemetry.otlp_grpc import GrpcExporter
-from sidecar.telemetry.spans import request_of
 from tests.telemetry.collector import Answer, Collector
-from tests.telemetry.records import rescued
+from tests.telemetry.delivered import BATCH, shut_down, started
 from tests.upstream.authority import Authority
 
-BATCH = request_of([rescued()], Resource()).SerializeToString()
 PLAIN = options({})
 Start = Callable[..., Collector]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    started: list[Collector] = []
-
-    def begin(*answers: Answer) -> Collector:
-        started.append(Collector(*answers))
-        return started[-1]
-
-    yield begin
-    for collector in started:
-        collector.stop()
+    yield from started(Collector)
 
 
 @contextmanager
@@ -135,21 +124,8 @@ def test_a_collector_that_hangs_costs_its_timeout_and_the_batch(start: Start) ->
 def test_a_shutdown_ends_what_waits(start: Start, answer: Answer) -> None:
     """From another thread: the daemon stops within its second whatever the collector does."""
     collector = start(answer)
-    outcome: list[Exception] = []
-
-    def export() -> None:
-        try:
-            made.deliver(BATCH)
-        except NotTaken as why:
-            outcome.append(why)
-
     with exporter(collector.endpoint, replace(PLAIN, timeout=60.0)) as made:
-        thread = threading.Thread(target=export)
-        thread.start()
-        collector.wait_for_refusals(1)
-        made.shutdown()
-        thread.join(10)
-    assert not thread.is_alive()
+        outcome = shut_down(made, lambda: collector.wait_for_refusals(1))
     assert len(outcome) == 1
     assert len(collector.metadata) == 1
 

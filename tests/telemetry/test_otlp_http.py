@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
 import pytest
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from sidecar.frozen import replace
 from sidecar.telemetry.delivery import NotTaken, Options, options
 from sidecar.telemetry.otlp_http import HttpExporter
-from sidecar.telemetry.spans import request_of
+from tests.telemetry.delivered import BATCH, shut_down, started
 from tests.telemetry.http_collector import HttpCollector, Turn
-from tests.telemetry.records import rescued
 from tests.upstream.authority import Authority, server_context
 
-BATCH = request_of([rescued()], Resource()).SerializeToString()
 PLAIN = Options({}, timeout=10.0, compressed=False, ca_file="", client_cert_file="", client_key_file="")
 Start = Callable[..., HttpCollector]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    started: list[HttpCollector] = []
-
-    def begin(*turns: Turn) -> HttpCollector:
-        started.append(HttpCollector(*turns))
-        return started[-1]
-
-    yield begin
-    for collector in started:
-        collector.stop()
+    yield from started(HttpCollector)
 
 
 @contextmanager
@@ -216,21 +204,8 @@ def test_a_collector_that_hangs_costs_its_timeout_and_the_batch(start: Start) ->
 def test_a_shutdown_ends_what_waits(start: Start, turn: Turn) -> None:
     """From another thread: the daemon stops within its second whatever the collector does."""
     collector = start(turn)
-    outcome: list[Exception] = []
-
-    def export() -> None:
-        try:
-            made.deliver(BATCH)
-        except NotTaken as why:
-            outcome.append(why)
-
     with exporter(collector, replace(PLAIN, timeout=60.0)) as made:
-        thread = threading.Thread(target=export)
-        thread.start()
-        collector.wait_for_posts(1)
-        made.shutdown()
-        thread.join(10)
-    assert not thread.is_alive()
+        outcome = shut_down(made, lambda: collector.wait_for_posts(1))
     assert len(outcome) == 1
     assert len(collector.posts) == 1
 
@@ -270,20 +245,8 @@ def test_tls_is_checked_against_the_given_authority_and_both_sides_may_show_a_ce
 def test_a_shutdown_ends_a_tls_connection_that_hangs(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     collector = HttpCollector(Turn(hangs=True), tls=server_context(authority.issue("server", "IP:127.0.0.1")))
-    failed = threading.Event()
-
-    def export() -> None:
-        with pytest.raises(NotTaken):
-            made.deliver(BATCH)
-        failed.set()
-
     try:
         with exporter(collector, replace(PLAIN, timeout=60.0, ca_file=str(authority.ca))) as made:
-            thread = threading.Thread(target=export)
-            thread.start()
-            collector.wait_for_posts(1)
-            made.shutdown()
-            thread.join(10)
-        assert failed.is_set()
+            assert len(shut_down(made, lambda: collector.wait_for_posts(1))) == 1
     finally:
         collector.stop()
