@@ -6,7 +6,7 @@ How:     bytes go on as they came while framing and events are walked beside the
          events go on: a read that ends inside one keeps the rest until it is complete, and the chunk around it is
          framed anew. So a stream that breaks can always be ended by an error event that the app's SDK understands.
 Limits:  an unfinished event is kept up to KEEP_EVENT bytes, then goes on in pieces (and cannot be followed by an
-         error event any more).
+         error event any more). One that is over the reader's limit goes no further, and ends the stream.
 """
 
 from __future__ import annotations
@@ -211,15 +211,11 @@ class StreamRelay:
         """Kept bytes and payload up to the last event boundary; the rest is kept."""
         data = self._kept + payload if self._kept else payload
         pending = self._reader.pending
-        if self._reader.overflow:  # nobody knows where its event ends
-            self._kept = b""
-            self._inside_event = True
-            return data
         if not pending:
             self._kept = b""
             self._inside_event = False
             return data
-        if pending > KEEP_EVENT:
+        if pending > KEEP_EVENT and not self._reader.overflow:
             self._kept = b""
             self._inside_event = True
             return data

@@ -55,6 +55,7 @@ class StreamReader:
         "_in_comment",
         "_likely",
         "_marks",
+        "_max_event",
         "_reader",
         "_shape",
         "content",
@@ -71,6 +72,7 @@ class StreamReader:
         self._shape = shape
         self._first_packet_is = first_packet_is  # content, event, body, headers
         self._marks = _MARKS.get(shape, _OTHER_MARKS)
+        self._max_event = max_event
         self._reader = EventReader(max_event)
         self._in_comment = False
         self._likely: TextEvent | None = None
@@ -86,7 +88,7 @@ class StreamReader:
 
     @property
     def pending(self) -> int:
-        """Bytes of an event that has not all come; 0 at an event boundary."""
+        """Bytes of an event that has not all come, or of one that is too large; 0 at an event boundary."""
         return self._reader.pending
 
     @property
@@ -97,7 +99,7 @@ class StreamReader:
     def feed(self, payload: bytes) -> bool:
         """Takes in the next bytes. True: they are whole events, behind whole events, that say nothing but more text."""
         settled = self.content and self.progress
-        if settled and not self._reader.pending:
+        if settled and not self._reader.pending and len(payload) <= self._max_event:
             if (likely := self._likely) is not None and likely.is_like(payload):
                 self.events += 1
                 return True

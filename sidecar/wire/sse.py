@@ -2,7 +2,8 @@
 
 In:      the payload of a `text/event-stream` body.
 Out:     Events in order; `pending` says how many bytes of an unfinished one have come.
-Limits:  an event over max_event sets `overflow` and ends the reading: nothing is held any longer.
+Limits:  an event over max_event sets `overflow` and ends the reading: nothing is held any longer. `pending` then says
+         how many bytes have come since that event began.
 Errors:  none: what is no field of an event is ignored, as the standard asks.
 Source:  WHATWG HTML, 9.2.6. `id` and `retry` are ignored. Beyond it: an event with a name but no data is
          told (data None), and a field `error`, by which older llama.cpp servers report failures, is read as
@@ -78,9 +79,7 @@ class EventReader:
         self._searched = self.pending = len(held)
         if len(held) > self._max_event < len(held.rstrip(b"\r\n")):  # its line end is no part of an event
             self.overflow = True
-            self._begun = False  # shuts the fast way too
-            self._searched = self.pending = 0
-            held.clear()
+            held.clear()  # `pending` stays, and shuts the fast way too
         return _read_blocks(blocks)
 
     def _pass_mark(self) -> bool:

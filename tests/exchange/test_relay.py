@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.exchange.relay import WHOLE, Framing, Relay, StreamRelay, framing_for
+from sidecar.exchange.relay import KEEP_EVENT, WHOLE, Framing, Relay, StreamRelay, framing_for
 from sidecar.failure import Failure, FailureKind
 from sidecar.record import RequestRecord
 from sidecar.wire.dialect import Shape
@@ -35,9 +35,9 @@ def head(*fields: bytes) -> ResponseHead:
 class Wire:
     """What the app gets, and the stream relay that writes it."""
 
-    def __init__(self, framing: Framing = VERBATIM) -> None:
+    def __init__(self, framing: Framing = VERBATIM, max_event: int = 1024 * 1024) -> None:
         self.sent: list[bytes] = []
-        self.reader = StreamReader(Shape.CHAT, "content")
+        self.reader = StreamReader(Shape.CHAT, "content", max_event)
         self.record = RequestRecord(b"%032x" % 1, b"%016x" % 1, 0.0, 0)
         self.relay = StreamRelay(self.sent.append, Chunked(), self.reader, Shape.CHAT, framing, self.record)
 
@@ -109,6 +109,33 @@ def test_an_error_of_the_service_goes_on_and_is_the_last_word() -> None:
     assert wire.payload == EVENTS[0] + error
     assert wire.relay.last_words(b"data: ours\n\n") == b""
     assert LAST not in b"".join(wire.sent)
+
+
+LARGE = EVENTS[0].replace(b'"a"', b'"%b"' % (b"x" * 1024))
+
+
+@given(cuts=st.lists(st.integers(min_value=1, max_value=1250), max_size=8, unique=True))
+def test_an_event_over_the_limit_breaks_its_stream_at_the_event_s_beginning(cuts: list[int]) -> None:
+    """However it comes, whole in one read too: the events before it arrive, and an error event may follow."""
+    data = chunk(EVENTS[0]) + chunk(EVENTS[1] + LARGE)
+    wire, results = Wire(max_event=1024), []
+    for start, end in pairwise([0, *sorted(c for c in cuts if c < len(data)), len(data)]):
+        results.append(wire.relay.received(data[start:end]))
+        if results[-1] is not None:
+            break
+    assert isinstance(results[-1], Failure)
+    assert results[-1].kind is FailureKind.BAD_RESPONSE
+    assert wire.payload == EVENTS[0] + EVENTS[1]
+    assert wire.relay.last_words(b"data: ours\n\n") == chunk(b"data: ours\n\n")
+
+
+def test_an_event_of_which_a_part_has_gone_on_is_followed_by_nothing() -> None:
+    """An error event would be read as more of it."""
+    wire, part = Wire(), EVENTS[0][:-20] + b"x" * KEEP_EVENT
+    assert wire.relay.received(chunk(part)) is None
+    assert isinstance(wire.relay.received(chunk(b"x" * 1024 * 1024)), Failure)
+    assert wire.payload == part
+    assert wire.relay.last_words(b"data: ours\n\n") == b""
 
 
 def test_an_old_app_gets_the_payload_without_chunks() -> None:

@@ -294,4 +294,26 @@ def test_the_short_cut_sees_what_full_reading_sees(spaced: bool, kinds: list[str
 def test_an_endless_event_is_given_up() -> None:
     """Memory is bounded whatever the service sends."""
     reader = fed(Shape.CHAT, [b"data: " + b"x" * 700_000, b"x" * 700_000])
-    assert (reader.overflow, reader.pending, reader.progress) == (True, 0, False)
+    assert (reader.overflow, reader.pending, reader.progress) == (True, 1_400_006, False)
+
+
+@pytest.mark.parametrize("size", [1024, 1025])
+@pytest.mark.parametrize("before", [1, 2])
+def test_an_event_too_large_is_one_however_it_comes(size: int, before: int) -> None:
+    """Whole in one read, behind others, like one before in all but its text. The blank line is no part of it."""
+    event = chat(content="")
+    large = chat(content="x" * (size - (len(event) - 2)))
+    small = [chat(content="x")] * before
+    for pieces in ([large], [small[0] + large], bytewise(large)):
+        reader = StreamReader(Shape.CHAT, max_event=1024)
+        for piece in [*small, *pieces]:
+            reader.feed(piece)
+        assert reader.overflow is (size > 1024)
+
+
+def test_small_events_may_be_many_in_one_read() -> None:
+    """The limit is on each of them."""
+    reader = StreamReader(Shape.CHAT, max_event=1024)
+    reader.feed(chat(content="x"))
+    reader.feed(chat(content="x") * 100)
+    assert (reader.overflow, reader.events) == (False, 101)
