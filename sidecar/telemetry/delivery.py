@@ -14,6 +14,7 @@ Source:  OpenTelemetry Protocol 1; OpenTelemetry specification, OTLP exporter.
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -131,6 +132,21 @@ def no_user(authority: str) -> None:
     """An endpoint is shown in the log, so it bears no password."""
     if "@" in authority:
         raise ValueError("the OTLP endpoint bears a user; put credentials into OTEL_EXPORTER_OTLP_HEADERS")
+
+
+def trust(options: Options) -> ssl.SSLContext:
+    """ValueError where a file cannot be used. The key may stand in the certificate's file."""
+    if options.client_key_file and not options.client_cert_file:
+        raise ValueError("OTEL_EXPORTER_OTLP_CLIENT_KEY is set without OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE")
+    file = options.ca_file
+    try:
+        context = ssl.create_default_context(cafile=file or None)
+        if file := options.client_cert_file:
+            # With a password, be it none: of a key that is locked OpenSSL would ask for it on the terminal.
+            context.load_cert_chain(file, options.client_key_file or None, password="")
+    except OSError as error:
+        raise ValueError(f"{file} cannot be used: {error}") from error
+    return context
 
 
 def _headers(text: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from time import monotonic
 import grpc
 
 from sidecar import __version__
-from sidecar.telemetry.delivery import Exporter, Options, Refused, address, no_user
+from sidecar.telemetry.delivery import Exporter, Options, Refused, address, no_user, trust
 
 _EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _AGAIN = frozenset(
@@ -94,8 +94,12 @@ def _credentials(options: Options) -> grpc.ChannelCredentials:
     def content(path: str) -> bytes | None:
         return Path(path).read_bytes() if path else None
 
+    # gRPC ends the process at a certificate without a key, and takes other files that it cannot use for none.
+    trust(options)
     return grpc.ssl_channel_credentials(
-        content(options.ca_file), content(options.client_key_file), content(options.client_cert_file)
+        content(options.ca_file),
+        content(options.client_key_file or options.client_cert_file),
+        content(options.client_cert_file),
     )
 
 

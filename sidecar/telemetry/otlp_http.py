@@ -12,11 +12,10 @@ import contextlib
 import gzip
 import http.client
 import socket
-import ssl
 from time import monotonic
 
 from sidecar import __version__
-from sidecar.telemetry.delivery import Exporter, Options, Refused, address
+from sidecar.telemetry.delivery import Exporter, Options, Refused, address, trust
 
 _AGAIN = frozenset((429, 502, 503, 504))
 _MOST_READ = 64 * 1024
@@ -38,7 +37,7 @@ class HttpExporter(Exporter):
         host = url.hostname or ""
         self._connection: http.client.HTTPConnection
         if url.scheme == "https":
-            self._connection = http.client.HTTPSConnection(host, url.port, context=_trust(options))
+            self._connection = http.client.HTTPSConnection(host, url.port, context=trust(options))
         else:
             self._connection = http.client.HTTPConnection(host, url.port)
         self._socket: socket.socket | None = None  # the connection forgets it while an answer is read
@@ -89,13 +88,6 @@ class HttpExporter(Exporter):
     def _hang_up(self) -> None:
         self._socket = None
         self._connection.close()
-
-
-def _trust(options: Options) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=options.ca_file or None)
-    if options.client_cert_file:
-        context.load_cert_chain(options.client_cert_file, options.client_key_file or None)
-    return context
 
 
 def _seconds(text: str) -> float | None:

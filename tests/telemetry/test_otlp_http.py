@@ -234,7 +234,10 @@ def test_tls_is_checked_against_the_given_authority_and_both_sides_may_show_a_ce
     try:
         with exporter(collector, replace(settings, timeout=10.0)) as made:
             made.deliver(BATCH)
-        for wrong in (replace(settings, ca_file=""), replace(settings, client_cert_file="")):
+        for wrong in (
+            replace(settings, ca_file=""),
+            replace(settings, client_cert_file="", client_key_file=""),
+        ):
             with exporter(collector, wrong) as made, pytest.raises(NotTaken):
                 made.deliver(BATCH)
         assert len(collector.posts) == 1
