@@ -7,7 +7,8 @@ Units:   seconds, also of OTEL_EXPORTER_OTLP_TIMEOUT, as OpenTelemetry's own exp
 Errors:  NotTaken with the reason when a batch is given up: at an answer that asks for no other try, or when the
          timeout is over. What may pass is tried again, after a pause that doubles, or as long as the collector
          wishes. ValueError for a setting that cannot be meant.
-Note:    blocks, so only the exporting thread may call `deliver`; `shutdown` is for another thread, and ends it.
+Note:    blocks, so only the exporting thread may call `deliver`; `shutdown` is for another thread, and ends it, unless
+         a name is being looked up.
 Source:  OpenTelemetry Protocol 1; OpenTelemetry specification, OTLP exporter.
 """
 
@@ -91,14 +92,19 @@ class Exporter(ABC):
 
     def _try_until_taken(self, batch: bytes) -> None:
         give_up = monotonic() + self._timeout
-        pause = _FIRST_PAUSE
-        while (refused := self._send(batch, give_up)) is not None:
+        wait, pause = 0.0, _FIRST_PAUSE
+        refused = Refused("was not asked", again=True)
+        while refused.again and monotonic() + wait < give_up and not self._closing.wait(wait):
+            answer = self._send(batch, give_up)
+            if answer is None:
+                return
+            refused = answer
             wait = pause * self._random.uniform(0.8, 1.2)
             if refused.wait is not None:
                 wait = max(refused.wait, _LEAST_PAUSE)
-            if not refused.again or monotonic() + wait >= give_up or self._closing.wait(wait):
-                raise NotTaken(f"{self.where} {refused.why}")
             pause *= 2
+        stopped = ", and is asked no more: the sidecar stops" if self._closing.is_set() else ""
+        raise NotTaken(f"{self.where} {refused.why}{stopped}")
 
 
 def options(environ: Mapping[str, str]) -> Options:

@@ -63,11 +63,8 @@ class GrpcExporter(Exporter):
         self._export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(_EXPORT)
 
     def _send(self, batch: bytes, give_up: float) -> Refused | None:
-        left = give_up - monotonic()
-        if left <= 0 or self._closing.is_set():
-            return Refused("did not answer in time", again=False)
         try:
-            self._export(batch, timeout=left, metadata=self._metadata)
+            self._export(batch, timeout=give_up - monotonic(), metadata=self._metadata)
         except grpc.RpcError as error:
             return self._refused(error)
         return None
@@ -75,9 +72,8 @@ class GrpcExporter(Exporter):
     def _refused(self, error: grpc.RpcError) -> Refused:
         wait = _wish(error)
         code = error.code()
-        said = (error.details() or "")[:_MOST_TOLD]
         return Refused(
-            f"answers {code.name}: {said}",
+            f"answers {code.name}: {(error.details() or '')[:_MOST_TOLD]}",
             # Who is exhausted for good does not say when to come again.
             again=code in _AGAIN or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and wait is not None),
             wait=wait,

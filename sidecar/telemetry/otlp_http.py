@@ -13,6 +13,7 @@ import gzip
 import http.client
 import socket
 from time import monotonic
+from typing import Any
 
 from sidecar import __version__
 from sidecar.telemetry.delivery import Exporter, Options, Refused, address, trust
@@ -20,6 +21,7 @@ from sidecar.telemetry.delivery import Exporter, Options, Refused, address, trus
 _AGAIN = frozenset((429, 502, 503, 504))
 _MOST_READ = 64 * 1024
 _GZIP_LEVEL = 1  # of three times fewer bytes; the next levels take twice the time for a tenth
+_NO_TIME = 0.001  # seconds: a socket takes none for a wish not to wait
 
 
 class HttpExporter(Exporter):
@@ -34,13 +36,14 @@ class HttpExporter(Exporter):
             **({"content-encoding": "gzip"} if options.compressed else {}),
             **options.headers,
         }
-        host = url.hostname or ""
+        self._trust = trust(options) if url.scheme == "https" else None
+        self._host, self._port = url.hostname or "", url.port or (80 if self._trust is None else 443)
         self._connection: http.client.HTTPConnection
-        if url.scheme == "https":
-            self._connection = http.client.HTTPSConnection(host, url.port, context=trust(options))
+        if self._trust is None:
+            self._connection = http.client.HTTPConnection(self._host, self._port)
         else:
-            self._connection = http.client.HTTPConnection(host, url.port)
-        self._socket: socket.socket | None = None  # the connection forgets it while an answer is read
+            self._connection = http.client.HTTPSConnection(self._host, self._port, context=self._trust)
+        self._socket: socket.socket | None = None  # of the connection, from the moment that it is dialled
 
     def deliver(self, batch: bytes) -> None:
         super().deliver(gzip.compress(batch, _GZIP_LEVEL) if self._compressed else batch)
@@ -58,20 +61,14 @@ class HttpExporter(Exporter):
             return self._post(batch, give_up)
         except (OSError, http.client.HTTPException) as error:
             self._hang_up()
-            if kept and not isinstance(error, TimeoutError) and not self._closing.is_set():
+            if kept and not isinstance(error, TimeoutError):
                 return self._send(batch, give_up)
             return Refused(str(error) or type(error).__name__, again=True)
 
     def _post(self, body: bytes, give_up: float) -> Refused | None:
-        connection, left = self._connection, give_up - monotonic()
-        if left <= 0 or self._closing.is_set():
-            return Refused("did not answer in time", again=False)
-        connection.timeout = left
-        if self._socket is None:
-            connection.connect()
-            self._socket = connection.sock
-        else:
-            self._socket.settimeout(left)
+        connection, waiting = self._connection, self._socket or self._dial(give_up)
+        waiting.settimeout(_until(give_up))
+        connection.sock = waiting  # it forgets it where the answer is the last
         connection.request("POST", self._target, body, self._headers)
         with connection.getresponse() as answer:
             answer.read(_MOST_READ)
@@ -85,9 +82,45 @@ class HttpExporter(Exporter):
                 wait=_seconds(answer.getheader("retry-after", "")),
             )
 
+    def _dial(self, give_up: float) -> socket.socket:
+        """A connection to one of the addresses, each of which gets its share of the time that is left."""
+        places = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        for left, (family, kind, protocol, _, place) in zip(range(len(places), 0, -1), places, strict=True):
+            try:
+                return self._connect(socket.socket(family, kind, protocol), place, _until(give_up) / left)
+            except OSError:
+                self._hang_up()
+                if left == 1:
+                    raise
+        raise OSError("has no address")
+
+    def _connect(self, dialled: socket.socket, place: tuple[Any, ...], seconds: float) -> socket.socket:
+        self._wait_on(dialled)
+        dialled.settimeout(seconds)
+        dialled.connect(place)
+        dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head and body are two writes
+        if self._trust is None:
+            return dialled
+        secured = self._trust.wrap_socket(dialled, server_hostname=self._host, do_handshake_on_connect=False)
+        self._wait_on(secured)
+        secured.do_handshake()
+        return secured
+
+    def _wait_on(self, waiting: socket.socket) -> None:
+        """From here on whoever calls off finds it; who has done so before is seen here."""
+        self._socket = waiting
+        if self._closing.is_set():
+            raise OSError("was not waited for")
+
     def _hang_up(self) -> None:
-        self._socket = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
         self._connection.close()
+
+
+def _until(give_up: float) -> float:
+    return max(give_up - monotonic(), _NO_TIME)
 
 
 def _seconds(text: str) -> float | None:

@@ -121,7 +121,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.send_response(turn.status)
-        for name, value in {"content-length": str(len(turn.body)), **turn.fields}.items():
+        fields = {
+            "content-type": "application/x-protobuf",
+            "content-length": str(len(turn.body)),
+            **turn.fields,
+        }
+        for name, value in fields.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(turn.body)

@@ -1,4 +1,4 @@
-"""What every exporter does alike."""
+"""What every exporter does alike: its certificates, and its end."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from sidecar.frozen import replace
-from sidecar.telemetry.delivery import Exporter, Options, options
+from sidecar.telemetry.delivery import Exporter, NotTaken, Options, options
 from sidecar.telemetry.otlp_grpc import GrpcExporter
 from sidecar.telemetry.otlp_http import HttpExporter
+from tests.telemetry.delivered import BATCH
 from tests.upstream.authority import Authority
 
 PLAIN = options({})
@@ -46,3 +47,12 @@ def test_authorities_that_cannot_be_read_are_refused(make: Make, content: str, t
     ca.write_text(content)
     with pytest.raises(ValueError, match=f"{ca} cannot be used"):
         make("https://h:4317", replace(PLAIN, ca_file=str(ca)))
+
+
+@both
+def test_after_a_shutdown_nothing_is_sent(make: Make) -> None:
+    """It would outlast the sidecar."""
+    made = make("http://127.0.0.1:1", PLAIN)
+    made.shutdown()
+    with pytest.raises(NotTaken, match="was not asked"):
+        made.deliver(BATCH)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,7 +136,13 @@ def test_a_setting_that_cannot_be_meant_is_refused(environ: dict[str, str], told
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["127.0.0.1:4318", "ftp://h/v1/traces", "http:///v1", "http://u:sk-1@h/v1"]
+    "endpoint",
+    [
+        "127.0.0.1:4318",
+        "ftp://h/v1/traces",
+        "http:///v1",
+        "http://u:sk-1@h/v1",
+    ],
 )
 def test_an_endpoint_that_cannot_be_meant_is_refused(endpoint: str) -> None:
     """One with a user in it would be shown in the log each time it fails."""
@@ -234,13 +242,15 @@ def test_tls_is_checked_against_the_given_authority_and_both_sides_may_show_a_ce
     try:
         with exporter(collector, replace(settings, timeout=10.0)) as made:
             made.deliver(BATCH)
+            made.deliver(BATCH)
+        assert collector.connections == 1
         for wrong in (
             replace(settings, ca_file=""),
             replace(settings, client_cert_file="", client_key_file=""),
         ):
             with exporter(collector, wrong) as made, pytest.raises(NotTaken):
                 made.deliver(BATCH)
-        assert len(collector.posts) == 1
+        assert len(collector.posts) == 2
     finally:
         collector.stop()
 
@@ -253,3 +263,43 @@ def test_a_shutdown_ends_a_tls_connection_that_hangs(tmp_path: Path) -> None:
             assert len(shut_down(made, lambda: collector.wait_for_posts(1))) == 1
     finally:
         collector.stop()
+
+
+def test_a_shutdown_ends_a_handshake_that_nobody_answers() -> None:
+    """As of a collector without TLS that waits for more, or of a load balancer with nobody behind it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        made = HttpExporter(f"https://127.0.0.1:{silent.getsockname()[1]}", replace(PLAIN, timeout=60.0))
+        accepted: list[socket.socket] = []
+
+        def greeted() -> None:
+            accepted.append(silent.accept()[0])
+            assert accepted[0].recv(1)
+
+        assert len(shut_down(made, greeted)) == 1
+        accepted[0].close()
+
+
+def test_a_shutdown_ends_a_connection_that_is_never_made() -> None:
+    """Nobody accepts, and the system's queue is full: as if every packet were lost."""
+    with contextlib.ExitStack() as sockets:
+        full = sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(2):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        port = full.getsockname()[1]
+        before = _dialling(port)
+        made = HttpExporter(f"http://127.0.0.1:{port}", replace(PLAIN, timeout=60.0))
+        assert len(shut_down(made, lambda: _until(lambda: _dialling(port) > before))) == 1
+
+
+def _until(true: Callable[[], bool]) -> None:
+    give_up = monotonic() + 20
+    while not true():
+        assert monotonic() < give_up
+
+
+def _dialling(port: int) -> int:
+    """How many connections to a port wait for their first answer."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return sum(line.split()[2:4] == [f"0100007F:{port:04X}", "02"] for line in lines)
