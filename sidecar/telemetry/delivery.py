@@ -2,7 +2,7 @@
 
 In:      batches as OTLP's own message; the OTEL_EXPORTER_OTLP_* variables for headers, timeout, compression and
          certificates, a signal's own before the general one.
-Out:     `deliver` returns once the collector has taken the batch.
+Out:     `deliver` returns once the collector has taken the batch, and says what of it was rejected.
 Units:   seconds, also of OTEL_EXPORTER_OTLP_TIMEOUT, as OpenTelemetry's own exporters for Python read it.
 Errors:  NotTaken with the reason when a batch is given up: at an answer that asks for no other try, or when the
          timeout is over. What may pass is tried again, after a pause that doubles, or as long as the collector
@@ -23,6 +23,8 @@ from random import Random
 from time import monotonic
 from urllib.parse import SplitResult, urlsplit
 
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.util.re import parse_env_headers
 
 from sidecar.frozen import Frozen
@@ -30,12 +32,20 @@ from sidecar.telemetry.otlp import first
 
 _FIRST_PAUSE = 1.0
 _LEAST_PAUSE = 0.1  # also of a collector that wishes for none
+_MOST_TOLD = 200  # characters of the collector's own words
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class NotTaken(Exception):
     """The collector did not take a batch."""
+
+
+class Taken(Frozen):
+    """The collector took the batch, but for some of its spans, which it does not want again."""
+
+    rejected: int = 0
+    why: str = ""
 
 
 class Refused(Frozen):
@@ -63,11 +73,11 @@ class Exporter(ABC):
         self._closing = threading.Event()
         self._random = Random()
 
-    def deliver(self, batch: bytes) -> None:
+    def deliver(self, batch: bytes) -> Taken:
         """An ExportTraceServiceRequest."""
         with self._exporting:
             try:
-                self._try_until_taken(batch)
+                return self._try_until_taken(batch)
             finally:
                 if self._closing.is_set():
                     self._hang_up()
@@ -80,8 +90,8 @@ class Exporter(ABC):
             self._exporting.release()
 
     @abstractmethod
-    def _send(self, batch: bytes, give_up: float) -> Refused | None:
-        """One try, until then at most; None when the collector took it."""
+    def _send(self, batch: bytes, give_up: float) -> Taken | Refused:
+        """One try, until then at most."""
 
     @abstractmethod
     def _call_off(self) -> None:
@@ -90,14 +100,14 @@ class Exporter(ABC):
     @abstractmethod
     def _hang_up(self) -> None: ...
 
-    def _try_until_taken(self, batch: bytes) -> None:
+    def _try_until_taken(self, batch: bytes) -> Taken:
         give_up = monotonic() + self._timeout
         wait, pause = 0.0, _FIRST_PAUSE
         refused = Refused("was not asked", again=True)
         while refused.again and monotonic() + wait < give_up and not self._closing.wait(wait):
             answer = self._send(batch, give_up)
-            if answer is None:
-                return
+            if isinstance(answer, Taken):
+                return answer
             refused = answer
             wait = pause * self._random.uniform(0.8, 1.2)
             if refused.wait is not None:
@@ -105,6 +115,15 @@ class Exporter(ABC):
             pause *= 2
         stopped = ", and is asked no more: the sidecar stops" if self._closing.is_set() else ""
         raise NotTaken(f"{self.where} {refused.why}{stopped}")
+
+
+def taken(answer: bytes) -> Taken:
+    """What an ExportTraceServiceResponse says; one that cannot be read says nothing."""
+    try:
+        partly = ExportTraceServiceResponse.FromString(answer).partial_success
+    except DecodeError:
+        return Taken()
+    return Taken(max(partly.rejected_spans, 0), partly.error_message[:_MOST_TOLD])
 
 
 def options(environ: Mapping[str, str]) -> Options:

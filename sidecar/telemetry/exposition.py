@@ -138,7 +138,7 @@ class Exposition(Collector):
         )
         yield CounterMetricFamily(
             "sidecar_spans_dropped",
-            "Requests whose spans were not exported: queue full, or the collector failed.",
+            "Requests whose spans were lost: queue full, or the collector failed or rejected them.",
             value=g.spans_dropped(),
         )
         yield CounterMetricFamily(

@@ -16,7 +16,7 @@ from time import monotonic
 import grpc
 
 from sidecar import __version__
-from sidecar.telemetry.delivery import Exporter, Options, Refused, address, no_user, trust
+from sidecar.telemetry.delivery import Exporter, Options, Refused, Taken, address, no_user, taken, trust
 
 _EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _AGAIN = frozenset(
@@ -62,12 +62,11 @@ class GrpcExporter(Exporter):
             self._channel = grpc.secure_channel(target, _credentials(options), _CHANNEL, compression)
         self._export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(_EXPORT)
 
-    def _send(self, batch: bytes, give_up: float) -> Refused | None:
+    def _send(self, batch: bytes, give_up: float) -> Taken | Refused:
         try:
-            self._export(batch, timeout=give_up - monotonic(), metadata=self._metadata)
+            return taken(self._export(batch, timeout=give_up - monotonic(), metadata=self._metadata))
         except grpc.RpcError as error:
             return self._refused(error)
-        return None
 
     def _refused(self, error: grpc.RpcError) -> Refused:
         wait = _wish(error)

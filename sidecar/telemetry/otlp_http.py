@@ -16,11 +16,12 @@ from time import monotonic
 from typing import Any
 
 from sidecar import __version__
-from sidecar.telemetry.delivery import Exporter, Options, Refused, address, trust
+from sidecar.telemetry.delivery import Exporter, Options, Refused, Taken, address, taken, trust
 
 _AGAIN = frozenset((429, 502, 503, 504))
 _MOST_READ = 64 * 1024
 _GZIP_LEVEL = 1  # of three times fewer bytes; the next levels take twice the time for a tenth
+_TYPE = "application/x-protobuf"
 _NO_TIME = 0.001  # seconds: a socket takes none for a wish not to wait
 
 
@@ -31,7 +32,7 @@ class HttpExporter(Exporter):
         self._target = (url.path or "/") + (f"?{url.query}" if url.query else "")
         self._compressed = options.compressed
         self._headers = {
-            "content-type": "application/x-protobuf",
+            "content-type": _TYPE,
             "user-agent": f"llm-ha-sidecar/{__version__}",
             **({"content-encoding": "gzip"} if options.compressed else {}),
             **options.headers,
@@ -45,8 +46,8 @@ class HttpExporter(Exporter):
             self._connection = http.client.HTTPSConnection(self._host, self._port, context=self._trust)
         self._socket: socket.socket | None = None  # of the connection, from the moment that it is dialled
 
-    def deliver(self, batch: bytes) -> None:
-        super().deliver(gzip.compress(batch, _GZIP_LEVEL) if self._compressed else batch)
+    def deliver(self, batch: bytes) -> Taken:
+        return super().deliver(gzip.compress(batch, _GZIP_LEVEL) if self._compressed else batch)
 
     def _call_off(self) -> None:
         if (hanging := self._socket) is not None:
@@ -54,7 +55,7 @@ class HttpExporter(Exporter):
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(hanging, socket.SHUT_RDWR)
 
-    def _send(self, batch: bytes, give_up: float) -> Refused | None:
+    def _send(self, batch: bytes, give_up: float) -> Taken | Refused:
         """A connection that the collector closed while nobody used it does not count as a try."""
         kept = self._socket is not None
         try:
@@ -65,17 +66,17 @@ class HttpExporter(Exporter):
                 return self._send(batch, give_up)
             return Refused(str(error) or type(error).__name__, again=True)
 
-    def _post(self, body: bytes, give_up: float) -> Refused | None:
+    def _post(self, body: bytes, give_up: float) -> Taken | Refused:
         connection, waiting = self._connection, self._socket or self._dial(give_up)
         waiting.settimeout(_until(give_up))
         connection.sock = waiting  # it forgets it where the answer is the last
         connection.request("POST", self._target, body, self._headers)
         with connection.getresponse() as answer:
-            answer.read(_MOST_READ)
+            said = answer.read(_MOST_READ)
             if not answer.isclosed() or answer.will_close:
                 self._hang_up()
             if 200 <= answer.status < 300:
-                return None
+                return taken(said) if answer.headers.get_content_type() == _TYPE else Taken()
             return Refused(
                 f"answers {answer.status} {answer.reason[:80]}",
                 again=answer.status in _AGAIN,

@@ -3,10 +3,11 @@
 In:      finished requests that are kept (ToldOfKept), on the loop. A queued record is read later: nobody may
          change or reuse it.
 Out:     batches of some BATCH spans, by an exporter with time limits and retries (telemetry.delivery).
-Limits:  CAPACITY requests wait at most; more, and those of a batch that failed, are dropped and counted.
+Limits:  CAPACITY requests wait at most; more, and those of a batch that failed, are dropped and counted. So is what
+         the collector rejects of a batch that it takes: each span as if it were of another request.
          `stop` flushes, and waits one second at most, however the collector behaves.
 Errors:  none reach the loop. `report` is told, on the loop, when exporting begins to fail and when it works
-         again: `traces_failing` or `traces_flowing`, with the reason.
+         again: `traces_failing` or `traces_flowing`, with the reason; once, when spans are rejected: `traces_rejected`.
 Cost:    on the loop 0.5 us a request. A span costs the thread 4 us with warm caches and ten without, and a batch half
          a millisecond, much of it while it holds the interpreter: hence few spans a batch, and a pause after each. A
          storm of failures takes a tenth of a core at most (5000 requests a second); the rest is dropped.
@@ -26,7 +27,7 @@ from sidecar.record import RequestRecord
 from sidecar.telemetry import otlp
 
 if TYPE_CHECKING:
-    from sidecar.telemetry.delivery import Exporter
+    from sidecar.telemetry.delivery import Exporter, Taken
 
 CAPACITY = 2048  # requests
 BATCH = 64  # spans
@@ -59,6 +60,7 @@ class Tracing:
         self._stopping = threading.Event()
         self._ended = asyncio.Event()
         self._flowing = True
+        self._rejecting = False
         self._exporter: Exporter | None = None
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
 
@@ -150,12 +152,20 @@ class Tracing:
         from sidecar.telemetry.spans import request_of
 
         try:
-            exporter.deliver(request_of(batch, self._resource).SerializeToString())
+            taken = exporter.deliver(request_of(batch, self._resource).SerializeToString())
         except NotTaken as error:
             return str(error)
         except Exception as error:  # the thread outlives whatever a library trips over
             return f"{type(error).__name__}: {error}"
+        if taken.rejected:
+            self._note_rejected(taken, exporter.where, len(batch))
         return None
+
+    def _note_rejected(self, taken: Taken, where: str, requests: int) -> None:
+        self._failed += min(taken.rejected, requests)
+        if not self._rejecting:
+            self._rejecting = True
+            self._tell("traces_rejected", f"{where} rejects {taken.rejected} spans: {taken.why}")
 
     def _tell(self, event: str, why: str) -> None:
         self._on_loop(lambda: self._report(event, why))

@@ -16,6 +16,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
@@ -33,6 +34,7 @@ class Answer:
     code: grpc.StatusCode = grpc.StatusCode.OK
     wait_ms: int | None = None  # before another try
     hangs: bool = False  # until the collector stops
+    rejected: int = 0  # spans, though the batch is taken
 
 
 REFUSAL = Answer(grpc.StatusCode.INVALID_ARGUMENT)
@@ -76,7 +78,7 @@ class Collector(TraceServiceServicer):
             self._ended.wait(30)
         if answer.code is not grpc.StatusCode.OK:
             context.abort_with_status(rpc_status.to_status(_status(answer)))
-        return ExportTraceServiceResponse()
+        return taken_but_for(answer.rejected) if answer.rejected else ExportTraceServiceResponse()
 
     def resources(self) -> list[ResourceSpans]:
         return [resource for request in self.requests for resource in request.resource_spans]
@@ -99,6 +101,12 @@ class Collector(TraceServiceServicer):
     def stop(self) -> None:
         self._ended.set()
         self._server.stop(None).wait()
+
+
+def taken_but_for(rejected: int) -> ExportTraceServiceResponse:
+    """Some spans are rejected, in many words."""
+    partly = ExportTracePartialSuccess(rejected_spans=rejected, error_message="too old" + "!" * 1000)
+    return ExportTraceServiceResponse(partial_success=partly)
 
 
 def _status(answer: Answer) -> Status:

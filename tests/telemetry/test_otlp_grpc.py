@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from sidecar.frozen import replace
-from sidecar.telemetry.delivery import NotTaken, Options, Refused, options
+from sidecar.telemetry.delivery import NotTaken, Options, Refused, Taken, options
 from sidecar.telemetry.otlp_grpc import GrpcExporter
 from tests.telemetry.collector import Answer, Collector
 from tests.telemetry.delivered import BATCH, shut_down, started
@@ -104,6 +104,14 @@ def test_one_without_a_wish_is_asked_again_after_a_pause(start: Start) -> None:
         began = monotonic()
         made.deliver(BATCH)
         assert monotonic() - began >= 0.8
+    assert len(collector.requests) == 1
+
+
+def test_a_batch_that_is_taken_in_part_is_not_sent_again(start: Start) -> None:
+    """By the protocol; what is rejected is told, in the collector's own words as far as they are few."""
+    collector = start(Answer(rejected=2))
+    with exporter(collector.endpoint) as made:
+        assert made.deliver(BATCH) == Taken(2, "too old" + "!" * 193)
     assert len(collector.requests) == 1
 
 

@@ -12,8 +12,9 @@ from time import monotonic
 import pytest
 
 from sidecar.frozen import replace
-from sidecar.telemetry.delivery import NotTaken, Options, options
+from sidecar.telemetry.delivery import NotTaken, Options, Taken, options
 from sidecar.telemetry.otlp_http import HttpExporter
+from tests.telemetry.collector import taken_but_for
 from tests.telemetry.delivered import BATCH, shut_down, started
 from tests.telemetry.http_collector import HttpCollector, Turn
 from tests.upstream.authority import Authority, server_context
@@ -198,6 +199,30 @@ def test_a_collector_that_dies_is_asked_again_after_a_pause(start: Start) -> Non
         made.deliver(BATCH)
         assert monotonic() - began >= 0.8
     assert len(collector.posts) == 2
+
+
+def test_a_batch_that_is_taken_in_part_is_not_sent_again(start: Start) -> None:
+    """By the protocol; what is rejected is told, in the collector's own words as far as they are few."""
+    collector = start(Turn(body=taken_but_for(2).SerializeToString()))
+    with exporter(collector) as made:
+        assert made.deliver(BATCH) == Taken(2, "too old" + "!" * 193)
+    assert len(collector.posts) == 1
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        Turn(body=taken_but_for(2).SerializeToString(), fields={"content-type": "text/plain"}),
+        Turn(body=b"{}"),
+        Turn(body=taken_but_for(-2).SerializeToString()[:6]),
+        Turn(204, body=b""),
+    ],
+)
+def test_an_answer_that_is_not_understood_rejects_nothing(start: Start, turn: Turn) -> None:
+    """The status says that the batch was taken."""
+    collector = start(turn)
+    with exporter(collector) as made:
+        assert made.deliver(BATCH) == Taken()
 
 
 def test_a_collector_that_hangs_costs_its_timeout_and_the_batch(start: Start) -> None:

@@ -13,7 +13,7 @@ from sidecar.telemetry.otlp import Destination
 from sidecar.telemetry.sinks import ToldOfKept
 from sidecar.telemetry.tracing import BATCH, Tracing
 from tests.telemetry.attributes import attributes_of
-from tests.telemetry.collector import Collector
+from tests.telemetry.collector import Answer, Collector
 from tests.telemetry.records import attempt, request, rescued
 
 Reports = asyncio.Queue[tuple[str, str]]
@@ -135,6 +135,27 @@ def test_a_collector_that_refuses_is_reported_once_and_so_is_its_return(collecto
         assert (await reports.get())[0] == "traces_flowing"
 
     assert _run(collector.endpoint, scenario).dropped == 2
+
+
+def test_spans_that_the_collector_rejects_are_counted_and_told_once() -> None:
+    """It took the batch, so nothing else would say that some are missing."""
+    collector = Collector(Answer(rejected=2))
+
+    async def scenario(tracing: Tracing, reports: Reports) -> None:
+        for sent in (3, 6):
+            await _wait_after(_send_rescued, collector, sent)(tracing, reports)
+        event, why = await reports.get()
+        assert (event, why[: why.index("!")]) == (
+            "traces_rejected",
+            f"{collector.endpoint} rejects 2 spans: too old",
+        )
+        await tracing.stop()
+        assert reports.empty()
+
+    try:
+        assert _run(collector.endpoint, scenario).dropped == 2  # one request each time
+    finally:
+        collector.stop()
 
 
 def test_a_port_that_nobody_serves_costs_a_count() -> None:
