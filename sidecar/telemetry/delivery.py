@@ -32,7 +32,7 @@ from sidecar.telemetry.otlp import first
 
 _FIRST_PAUSE = 1.0
 _LEAST_PAUSE = 0.1  # also of a collector that wishes for none
-_MOST_TOLD = 200  # characters of the collector's own words
+_MOST_TOLD = 200  # characters of the collector's own words, or of what it sent instead of an answer
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -114,7 +114,7 @@ class Exporter(ABC):
                 wait = max(refused.wait, _LEAST_PAUSE)
             pause *= 2
         stopped = ", and is asked no more: the sidecar stops" if self._closing.is_set() else ""
-        raise NotTaken(f"{self.where} {refused.why}{stopped}")
+        raise NotTaken(f"{self.where} {refused.why[:_MOST_TOLD]}{stopped}")
 
 
 def taken(answer: bytes) -> Taken:

@@ -90,4 +90,5 @@ def first(environ: Mapping[str, str], *names: str) -> str:
 
 def _with_path(base: str) -> str:
     """A signal's own variable is taken as it stands; what is meant for every signal is a base."""
-    return base if base.endswith(_TRACES_PATH) else base.rstrip("/") + _TRACES_PATH
+    path, mark, query = base.partition("?")
+    return base if path.endswith(_TRACES_PATH) else path.rstrip("/") + _TRACES_PATH + mark + query

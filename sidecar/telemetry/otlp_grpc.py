@@ -14,6 +14,7 @@ from pathlib import Path
 from time import monotonic
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from sidecar import __version__
 from sidecar.telemetry.delivery import Exporter, Options, Refused, Taken, address, no_user, taken, trust
@@ -38,7 +39,6 @@ _CHANNEL = (
 # What gRPC would refuse at each call, and show with its value.
 _NAME = re.compile(r"[0-9a-z_.-]+(?<!-bin)")
 _VALUE = re.compile(r"[\x20-\x7e]*")
-_MOST_TOLD = 200  # characters of the collector's own words
 
 
 class GrpcExporter(Exporter):
@@ -72,7 +72,7 @@ class GrpcExporter(Exporter):
         wait = _wish(error)
         code = error.code()
         return Refused(
-            f"answers {code.name}: {(error.details() or '')[:_MOST_TOLD]}",
+            f"answers {code.name}: {error.details() or ''}",
             # Who is exhausted for good does not say when to come again.
             again=code in _AGAIN or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and wait is not None),
             wait=wait,
@@ -103,7 +103,7 @@ def _wish(error: grpc.RpcError) -> float | None:
     from google.rpc.error_details_pb2 import RetryInfo
     from grpc_status import rpc_status
 
-    with contextlib.suppress(ValueError):  # details of another status than the call's
+    with contextlib.suppress(ValueError, DecodeError):  # details of another status than the call's, or none
         status = rpc_status.from_call(error)
         for detail in status.details if status is not None else ():
             info = RetryInfo()

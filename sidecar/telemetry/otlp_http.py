@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import http.client
+import re
 import socket
 from time import monotonic
 from typing import Any
@@ -22,6 +23,7 @@ _AGAIN = frozenset((429, 502, 503, 504))
 _MOST_READ = 64 * 1024
 _GZIP_LEVEL = 1  # of three times fewer bytes; the next levels take twice the time for a tenth
 _TYPE = "application/x-protobuf"
+_TARGET = re.compile(r"[\x21-\x7e]*")
 _NO_TIME = 0.001  # seconds: a socket takes none for a wish not to wait
 
 
@@ -30,6 +32,8 @@ class HttpExporter(Exporter):
         url = address(endpoint)
         super().__init__(f"{url.scheme}://{url.netloc}", options)
         self._target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        if not _TARGET.fullmatch(self._target):
+            raise ValueError("the OTLP endpoint's path or query has a character that is not percent-encoded")
         self._compressed = options.compressed
         self._headers = {
             "content-type": _TYPE,
@@ -78,7 +82,7 @@ class HttpExporter(Exporter):
             if 200 <= answer.status < 300:
                 return taken(said) if answer.headers.get_content_type() == _TYPE else Taken()
             return Refused(
-                f"answers {answer.status} {answer.reason[:80]}",
+                f"answers {answer.status} {answer.reason}",
                 again=answer.status in _AGAIN,
                 wait=_seconds(answer.getheader("retry-after", "")),
             )

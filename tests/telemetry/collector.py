@@ -34,6 +34,7 @@ class Answer:
     code: grpc.StatusCode = grpc.StatusCode.OK
     wait_ms: int | None = None  # before another try
     hangs: bool = False  # until the collector stops
+    garbled: bool = False  # the details of its status cannot be read
     rejected: int = 0  # spans, though the batch is taken
 
 
@@ -76,6 +77,9 @@ class Collector(TraceServiceServicer):
             self._arrived.notify_all()
         if answer.hangs:
             self._ended.wait(30)
+        if answer.garbled:
+            context.set_trailing_metadata((("grpc-status-details-bin", b"\xff"),))
+            context.abort(answer.code, "not today")
         if answer.code is not grpc.StatusCode.OK:
             context.abort_with_status(rpc_status.to_status(_status(answer)))
         return taken_but_for(answer.rejected) if answer.rejected else ExportTraceServiceResponse()

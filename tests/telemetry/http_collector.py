@@ -35,6 +35,7 @@ class Turn:
     hangs: bool = False  # never answers
     dies: bool = False  # closes without an answer
     closes: bool = False  # closes behind a whole answer, without a word of it before
+    nonsense: bytes = b""  # is sent instead, before it closes
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,10 @@ class _Handler(BaseHTTPRequestHandler):
         fields = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(fields["content-length"]))
         turn = self._collector.take(Post(self.path, fields, body, self._number))
-        self.close_connection = turn.dies or turn.closes
+        self.close_connection = turn.dies or turn.closes or bool(turn.nonsense)
+        if turn.nonsense:
+            self.wfile.write(turn.nonsense)
+            return
         if turn.hangs or turn.dies:
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True

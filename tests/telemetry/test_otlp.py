@@ -79,6 +79,8 @@ def test_only_a_wish_that_is_not_fulfilled_is_worth_a_line(environ: dict[str, st
         ("http://a:4318", {}, "http://a:4318/v1/traces"),
         ("http://a:4318/", {}, "http://a:4318/v1/traces"),
         ("http://a/otlp", {}, "http://a/otlp/v1/traces"),
+        ("http://a/otlp?tenant=7", {}, "http://a/otlp/v1/traces?tenant=7"),
+        ("http://a/v1/traces?tenant=7", {}, "http://a/v1/traces?tenant=7"),
         ("http://a:4318/v1/traces", {}, "http://a:4318/v1/traces"),
         ("", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://b:4318"}, "http://b:4318/v1/traces"),
         ("", {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318"}, "http://c:4318"),

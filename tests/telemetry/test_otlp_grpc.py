@@ -98,8 +98,12 @@ def test_a_collector_that_is_busy_is_asked_again_when_it_wishes(start: Start, co
     assert (len(collector.metadata), len(collector.requests)) == (2, 1)
 
 
-def test_one_without_a_wish_is_asked_again_after_a_pause(start: Start) -> None:
-    collector = start(refused(grpc.StatusCode.ABORTED), Answer())
+@pytest.mark.parametrize(
+    "answer", [refused(grpc.StatusCode.ABORTED), Answer(grpc.StatusCode.UNAVAILABLE, garbled=True)]
+)
+def test_one_without_a_wish_is_asked_again_after_a_pause(start: Start, answer: Answer) -> None:
+    """Nor is it one that cannot be read."""
+    collector = start(answer, Answer())
     with exporter(collector.endpoint) as made:
         began = monotonic()
         made.deliver(BATCH)

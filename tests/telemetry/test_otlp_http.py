@@ -143,10 +143,12 @@ def test_a_setting_that_cannot_be_meant_is_refused(environ: dict[str, str], told
         "ftp://h/v1/traces",
         "http:///v1",
         "http://u:sk-1@h/v1",
+        "http://h/v1?key=sk-1 2",
+        "http://h/é",
     ],
 )
 def test_an_endpoint_that_cannot_be_meant_is_refused(endpoint: str) -> None:
-    """One with a user in it would be shown in the log each time it fails."""
+    """One with a user in it, or one that cannot be sent, would be shown in the log each time it fails."""
     with pytest.raises(ValueError, match="the OTLP endpoint") as refused:
         HttpExporter(endpoint, PLAIN)
     assert "sk-1" not in str(refused.value)
@@ -223,6 +225,14 @@ def test_an_answer_that_is_not_understood_rejects_nothing(start: Start, turn: Tu
     collector = start(turn)
     with exporter(collector) as made:
         assert made.deliver(BATCH) == Taken()
+
+
+def test_nonsense_of_any_length_is_told_in_a_line(start: Start) -> None:
+    """It goes into the log."""
+    collector = start(Turn(nonsense=b"x" * 60_000 + b"\r\n"))
+    with exporter(collector, replace(PLAIN, timeout=0.5)) as made, pytest.raises(NotTaken) as told:
+        made.deliver(BATCH)
+    assert len(str(told.value)) < 300
 
 
 def test_a_collector_that_hangs_costs_its_timeout_and_the_batch(start: Start) -> None:
