@@ -17,8 +17,9 @@ from sidecar.exchange.clocks import wall_ns
 from sidecar.exchange.exchange import Exchange
 from sidecar.exchange.lane import lane_of
 from sidecar.exchange.quota_fields import quota_fields
-from sidecar.exchange.runtime import BYTES_PER_TOKEN, Shared
+from sidecar.exchange.runtime import Shared
 from sidecar.exchange.timers import DeadlineQueue
+from sidecar.exchange.tokens import of_prompt
 from sidecar.policy.snapshot import Limits
 from sidecar.quota.quota import Wait, Who
 from sidecar.record import RequestRecord
@@ -130,7 +131,7 @@ class Listener:
         route, taken = lane.route, None
         if route.quota is not None:
             who = Who(model, head.get, app.uid)
-            answer = route.quota.ask(who, len(body) // BYTES_PER_TOKEN, monotonic())
+            answer = route.quota.ask(who, of_prompt(len(body)), monotonic())
             if isinstance(answer, Wait):
                 return Refused(
                     429,

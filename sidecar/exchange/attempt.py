@@ -369,7 +369,7 @@ class Attempt:
     def is_about_app(self) -> bool:
         """Its failure says something about the app's own key, and nothing to others."""
         failure = self.record.failure
-        return failure is not None and failure.status == 429 and self.exchange.app_has_key(self.service)
+        return failure is not None and failure.status == 429 and self.service.sees_key_of(self.exchange.head)
 
     @property
     def is_excused(self) -> bool:

@@ -14,14 +14,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from sidecar.attempt.plan import Answer, Drop, Plan, Queue, Try, Wait
-from sidecar.exchange import reply
+from sidecar.exchange import reply, tokens
 from sidecar.exchange.alike import Alike
 from sidecar.exchange.attempt import Attempt
 from sidecar.exchange.guard import guarded
 from sidecar.exchange.relay import Relay, StreamRelay
-from sidecar.exchange.runtime import APP_CREDENTIALS, BYTES_PER_TOKEN, no_header, no_uid
+from sidecar.exchange.runtime import by_model
 from sidecar.failure import Failure, FailureKind
-from sidecar.quota.quota import Taken, Who
 from sidecar.record import AttemptRecord, RequestRecord
 from sidecar.route.ask import Ask
 from sidecar.route.candidates import Candidates
@@ -35,9 +34,10 @@ if TYPE_CHECKING:
     from sidecar.exchange.clocks import Asker
     from sidecar.exchange.lane import Lane
     from sidecar.exchange.line import Line
-    from sidecar.exchange.runtime import RouteRuntime, ServiceRuntime, Shared
+    from sidecar.exchange.runtime import RouteRuntime, Shared
     from sidecar.exchange.timers import Deadline
     from sidecar.health.ledger import EndpointHealth
+    from sidecar.quota.quota import Taken
     from sidecar.wire.heads import RequestHead
 
 
@@ -179,10 +179,6 @@ class Exchange:
             self._attempt.resume()
 
     # -- what attempts ask and tell -----------------------------------------------------------------------------
-
-    def app_has_key(self, service: ServiceRuntime) -> bool:
-        """Whether the service sees a key of the app's own, so that what it says of keys is about this app alone."""
-        return not service.own_credential and any(self.head.get(name) for name in APP_CREDENTIALS)
 
     def arm_deadline(self, passed: Callable[[], None]) -> asyncio.TimerHandle | None:
         """The route's deadline for an answer that has begun."""
@@ -343,8 +339,8 @@ class Exchange:
         record.attempts.append(tried)
         self._attempt = attempt = Attempt(self, leg, endpoint, tried, secret, sent)
         if service.quota is not None:
-            who = Who(lane.model, no_header, no_uid)
-            attempt.taken = service.quota.take(who, record.body_bytes // BYTES_PER_TOKEN, now)
+            prompt = tokens.of_prompt(record.body_bytes)
+            attempt.taken = service.quota.take(by_model(lane.model), prompt, now)
         attempt.begin(head, body, command.deadline, now)
 
     def _answer(self, failure: Failure) -> None:
@@ -383,18 +379,7 @@ class Exchange:
             self.record.prompt_tokens, self.record.completion_tokens = reader.usage
             self._events = reader.events
         if attempt.taken is not None:
-            attempt.taken.settle(self._tokens_used(), monotonic())
-
-    def _tokens_used(self) -> int:
-        """As the service counted them, else estimated: the prompt by its bytes, the answer by the events of its stream.
-
-        A request that nobody answered used none."""
-        record = self.record
-        if not 0 < record.status < 400:
-            return 0
-        prompt, completion = record.prompt_tokens, record.completion_tokens
-        estimate = record.body_bytes // BYTES_PER_TOKEN
-        return (estimate if prompt is None else prompt) + (self._events if completion is None else completion)
+            attempt.taken.settle(tokens.used(self.record, self._events), monotonic())
 
     def _forget_patience(self) -> None:
         if self._gives_up is not None:
@@ -412,5 +397,5 @@ class Exchange:
         record.failure = failure
         record.ended_at = now
         if self._taken is not None:
-            self._taken.settle(self._tokens_used(), now)
+            self._taken.settle(tokens.used(self.record, self._events), now)
         shared.sink.request_finished(record)

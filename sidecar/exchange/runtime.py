@@ -19,6 +19,7 @@ from sidecar.exchange.clocks import Clocks, Waiter
 from sidecar.exchange.gate import Terms
 from sidecar.exchange.keys import Keys
 from sidecar.exchange.line import Line
+from sidecar.exchange.tokens import BYTES_PER_TOKEN
 from sidecar.health.events import HealthEvent
 from sidecar.health.ledger import EndpointHealth, Ledger
 from sidecar.outbox import Turn
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from sidecar.wire.heads import RequestHead
 
 MAX_TERMS: Final = 256
-# What OpenAI's tokenizers make of English; of code it is less, of Chinese more. JSON around it is not told apart.
-BYTES_PER_TOKEN: Final = 4
 LEAST_HEDGES: Final = 1  # or a quiet pod would never hedge
 PROMPT_STEP: Final = 1024
 # 8000 tokens: to compute such a prompt may alone take longer than a first-packet timeout that is meant for chat.
@@ -51,13 +50,17 @@ LONG_PROMPT: Final = 8000 * BYTES_PER_TOKEN
 APP_CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"api-key"})
 
 
-def no_header(name: bytes) -> bytes | None:
-    """A service's limits tell nobody apart but models."""
+def _no_header(name: bytes) -> bytes | None:
     return None
 
 
-def no_uid() -> str:
+def _no_uid() -> str:
     return ""
+
+
+def by_model(model: str | None) -> Who:
+    """A service's limits tell nobody apart but models."""
+    return Who(model, _no_header, _no_uid)
 
 
 class Shared:
@@ -206,9 +209,13 @@ class ServiceRuntime:
         key = self.keys.present(monotonic())
         return None if key is None else key.field()
 
+    def sees_key_of(self, head: RequestHead) -> bool:
+        """Whether it is sent a key of the app's own, so that what it says of keys is about this app alone."""
+        return not self.own_credential and any(head.get(name) for name in APP_CREDENTIALS)
+
     def closed(self, model: str | None, now: float) -> Skipped | None:
         """Whether the service has asked for nothing to be sent: not at all, for this model, or with any of its keys."""
-        if self.quota is not None and (wait := self.quota.wait(Who(model, no_header, no_uid), now)) > 0.0:
+        if self.quota is not None and (wait := self.quota.wait(by_model(model), now)) > 0.0:
             return Skipped("rate_limited", now + wait)
         name = self.name
         scopes = self._ledger.scopes(name)

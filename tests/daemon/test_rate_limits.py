@@ -8,9 +8,8 @@ import os
 from time import monotonic
 from typing import Any
 
-from sidecar.exchange.runtime import no_header, no_uid
+from sidecar.exchange.runtime import by_model
 from sidecar.policy import load
-from sidecar.quota.quota import Who
 from sidecar.record import RequestRecord
 
 from .llm import (
@@ -150,7 +149,7 @@ def test_what_an_app_has_read_before_it_hung_up_counts() -> None:
                 assert 800 < int(reply.fields["x-ratelimit-remaining-tokens"]) < 900
                 quota = daemon._in_force.runtime().services["a"].quota
                 assert quota is not None
-                taken = quota.take(Who("m", no_header, no_uid), 0, monotonic())
+                taken = quota.take(by_model("m"), 0, monotonic())
                 assert taken.tokens is not None
                 assert taken.tokens.remaining < 900
 
