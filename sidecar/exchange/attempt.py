@@ -1,41 +1,37 @@
 """One sending of a request to one endpoint: dial or reuse, send, hold back, relay, and end in exactly one way.
 
-In:      bytes and ends of an upstream connection, deadlines, the app's pauses.
+In:      bytes and ends of an upstream connection, what its Watch finds due, the app's pauses.
 Out:     to its Exchange: `attempt_opens` at most once, then `attempt_ended` or `attempt_broke`; before that
-         `attempt_failed` or `attempt_late`. To the ledger: one verdict, synchronously, at its end.
-Rule:    after the end nothing of it is heard any more: the connection has no user, the deadlines are gone.
+         `attempt_failed` or `attempt_late`. To the ledger, by way of judge: one verdict, synchronously, at its end.
+Rule:    after the end nothing of it is heard any more: the connection has no user, the watch is over.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from sidecar.exchange.gate import OPEN, Gate
 from sidecar.exchange.guard import guarded
-from sidecar.exchange.judge import judge, judge_success
+from sidecar.exchange.judge import judge, judge_late, judge_on_time, judge_success
 from sidecar.exchange.relay import WHOLE, End, Relay, StreamRelay
-from sidecar.exchange.silence import Silence
+from sidecar.exchange.sending import written
+from sidecar.exchange.watch import Watch
 from sidecar.failure import Failure, FailureKind
 from sidecar.record import AttemptRecord
 from sidecar.upstream.connection import UpstreamConnection
 
 if TYPE_CHECKING:
-    from sidecar.exchange.clocks import Waiter
     from sidecar.exchange.exchange import Exchange
     from sidecar.exchange.gate import Verdict
     from sidecar.exchange.keys import Field, Key
     from sidecar.exchange.lane import Leg
-    from sidecar.exchange.timers import Deadline
     from sidecar.health.ledger import EndpointHealth
     from sidecar.quota.quota import Taken
     from sidecar.upstream.dial import Dial
 
 monotonic: Final = time.monotonic
-
-ERROR_BODY_GRACE: Final = 1.0  # for the rest of an error's body; then it counts without it
 
 
 class Phase(Enum):
@@ -50,8 +46,6 @@ DIALING: Final = Phase.DIALING
 GATED: Final = Phase.GATED
 RELAYING: Final = Phase.RELAYING
 ENDED: Final = Phase.ENDED
-NOTHING_TO_SEND: Final = (b"", b"")
-IN_ONE_WRITE: Final = 65536  # of a larger body no copy is made to send it behind its head
 
 
 class Attempt:
@@ -59,17 +53,11 @@ class Attempt:
 
     __slots__ = (
         "_connection",
-        "_deadline",
         "_dial",
-        "_first_packet",
-        "_grace",
-        "_hedge",
+        "_leg",
         "_phase",
         "_relay",
-        "_request",
-        "_silence",
-        "_soft",
-        "_total",
+        "_watch",
         "endpoint",
         "era",
         "exchange",
@@ -82,6 +70,8 @@ class Attempt:
         "taken",
     )
 
+    _watch: Watch  # from `begin` on
+
     def __init__(
         self,
         exchange: Exchange,
@@ -90,65 +80,41 @@ class Attempt:
         record: AttemptRecord,
         key: Key | None,
         sent: Field | None,
+        taken: Taken | None,
     ) -> None:
-        """`sent`: what the key is, or was when it was sent."""
+        """`sent`: what the key is, or was when it was sent. `taken`: of the service's rate limits."""
         self.exchange = exchange
         self.shared = exchange.shared
         self.key = key
         self.sent = sent
+        self._leg = leg
         self.service = leg.service
         self.endpoint = endpoint
         self.record = record
         self.gate = Gate(leg.terms)
-        self.taken: Taken | None = None  # of the service's rate limits
+        self.taken = taken
         self._phase = DIALING
         self.era = 0
-        self._total: Deadline[Waiter] | None = None
-        # Of the whole answer, where no stream is asked for.
-        self._first_packet: Deadline[Waiter] | None = None
-        self._soft: Deadline[Waiter] | None = None
-        self._hedge: Deadline[Waiter] | None = None
-        self._silence: Silence | None = None
         self._connection: UpstreamConnection | None = None
         self._dial: Dial | None = None
-        self._request: tuple[bytes, bytes] = NOTHING_TO_SEND
         self._relay: Relay | StreamRelay | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._grace: asyncio.TimerHandle | None = None
 
-    def begin(self, head: bytes, body: bytes, deadline: float | None, now: float) -> None:
+    def begin(self, deadline: float | None, now: float) -> None:
         """Starts the clocks and sends, over a connection used before if there is one."""
-        exchange, service = self.exchange, self.service
-        shared = exchange.shared
-        self._request = (head, body)
+        exchange, shared, service = self.exchange, self.shared, self.service
+        lane = exchange.lane
+        self._watch = Watch(
+            shared.loop, self, service, lane.route.hedge, exchange.record.body_bytes, now, stream=lane.stream
+        )
         self.era = shared.ledger.started(self.endpoint, now)
-        self._total = service.total.add(self, now)
-        if exchange.stream:
-            self._first_packet = service.first_packet(len(body)).add(self, now)
-            if (soft := service.soft(len(body))) is not None:
-                self._soft = soft.add(self, now)
-            if exchange.hedge is not None:
-                self._hedge = exchange.hedge.add(self, now)
-        else:
-            self._first_packet = service.whole_answer.add(self, now)
         if deadline is not None:
-            self._deadline = shared.loop.call_later(max(deadline - now, 0.0), self._share_used)
+            self._watch.set_deadline(deadline, now, self._share_used)
         connection = service.pool(self.record.endpoint).acquire(now)
         if connection is not None:
             self.record.reused = True
             self._send(connection)
         else:
             self._dial_anew()
-
-    def _stop_waiting(self) -> None:
-        """Its first packet is here, or it has none to wait for any more."""
-        if self._first_packet is not None:
-            self._first_packet.clear()
-        if self._soft is not None:
-            self._soft.clear()
-        if self._hedge is not None:
-            self._hedge.clear()
-        self._first_packet = self._soft = self._hedge = None
 
     def abort(self) -> None:
         """The app is gone, or another attempt has won: the LLM stops computing, nobody is blamed."""
@@ -183,17 +149,30 @@ class Attempt:
     def is_committed(self) -> bool:
         return self._phase is RELAYING
 
+    @property
+    def is_about_app(self) -> bool:
+        """Its failure says something about the app's own key, and nothing to others."""
+        failure = self.record.failure
+        return failure is not None and failure.status == 429 and self.service.sees_key_of(self.exchange.head)
+
+    @property
+    def is_excused(self) -> bool:
+        """Late or not says nothing about health."""
+        return self.exchange.lane.stream and self.service.excuses(self.exchange.record.body_bytes)
+
     def pause(self) -> None:
         """The app does not keep up: read no more, and do not take the silence for the endpoint's."""
         if self._phase is RELAYING and self._connection is not None:
-            assert self._silence is not None
-            self._silence.stop()  # TLS still hands on what it has decrypted
+            silence = self._watch.silence
+            assert silence is not None
+            silence.stop()  # TLS still hands on what it has decrypted
             self._connection.pause()
 
     def resume(self) -> None:
         if self._phase is RELAYING and self._connection is not None:
-            assert self._silence is not None
-            self._silence.go_on(monotonic())
+            silence = self._watch.silence
+            assert silence is not None
+            silence.go_on(monotonic())
             self._connection.resume()
 
     # -- the connection ------------------------------------------------------------------------------------
@@ -215,20 +194,19 @@ class Attempt:
         self._connection = connection
         connection.user = self
         self._phase = GATED
-        head, body = self._request
-        if len(body) < IN_ONE_WRITE:
-            connection.send(head + body)
-        else:
-            connection.send(head)
-            connection.send(body)
+        first, rest = written(self.exchange, self._leg, self.record.span, self.key, self.sent)
+        connection.send(first)
+        if len(rest) > 0:
+            connection.send(rest)
 
     def received(self, data: bytes) -> None:
         record = self.record
         record.bytes_in += len(data)
         try:  # as @guarded does, at no cost
             if (relay := self._relay) is not None:
-                assert self._silence is not None
-                self._silence.heard_at = monotonic()
+                silence = self._watch.silence
+                assert silence is not None
+                silence.heard_at = monotonic()
                 result = relay.received(data)
                 if result is not None:
                     self._relay_result(result)
@@ -236,8 +214,8 @@ class Attempt:
             now = monotonic()
             if record.first_byte_at is None:
                 record.first_byte_at = now
-            elif self._silence is not None:
-                self._silence.heard_at = now
+            elif (silence := self._watch.silence) is not None:
+                silence.heard_at = now
             self._gate_result(self.gate.feed(data), now)
         except Exception as bug:
             self.crashed(bug)
@@ -266,16 +244,15 @@ class Attempt:
 
     def _gate_result(self, result: Verdict | Failure | None, now: float) -> None:
         gate = self.gate
-        if gate.head is not None:
-            self.record.status = gate.head.status
+        if (head := gate.head) is not None:
+            self.record.status = head.status
         if result is OPEN:
             self._open(now)
         elif result is None:
             if gate.progress and self.record.first_packet_at is None:
                 self._note_first_packet(now)
-            if gate.awaits_error_body and self._grace is None:
-                loop = self.shared.loop
-                self._grace = loop.call_later(ERROR_BODY_GRACE, self._grace_over)
+            if gate.awaits_error_body:
+                self._watch.await_error_body(self._grace_over)
         else:
             assert isinstance(result, Failure)
             self._fail(result)
@@ -286,46 +263,34 @@ class Attempt:
         What is no stream has to be whole by `response`, which goes on.
         """
         self.record.first_packet_at = now
-        if self.exchange.stream:
-            self._stop_waiting()
-            self._tell_on_time(now)
+        if self.exchange.lane.stream:
+            self._watch.stop_waiting()
+            judge_on_time(self.shared, self.endpoint, self.record, now)
         self._listen(now)
 
     def _listen(self, now: float) -> None:
-        if self._silence is None:
-            length = self.service.service.timeouts.idle
-            self._silence = Silence(self.shared.loop, length, self._fell_silent, now)
-
-    def _tell_on_time(self, now: float) -> None:
-        """An error that came in time proves nothing."""
-        head = self.gate.head
-        if not self.record.late and head is not None and head.status < 400:
-            shared = self.shared
-            events = shared.ledger.on_time(self.endpoint, self.record.started_at, now)
-            if events:
-                shared.health_events(events)
+        self._watch.listen(self.service.service.timeouts.idle, self._fell_silent, now)
 
     def _open(self, now: float) -> None:
         record, gate, exchange = self.record, self.gate, self.exchange
         if record.first_packet_at is None:
             record.first_packet_at = now
-            if exchange.stream:
-                self._tell_on_time(now)
+            if exchange.lane.stream:
+                judge_on_time(self.shared, self.endpoint, record, now)
         if gate.reader is not None and gate.reader.content:
             record.first_content_at = now
         if exchange.is_outdone(self):
             return
-        self._stop_waiting()
-        self._cancel_handles()
         if gate.is_complete or self._connection is None:  # the answer is here as a whole
             exchange.attempt_opens(self, None)
             self._end(None, now, reusable=True)
             exchange.attempt_ended(self, now)
             return
-        self._request = NOTHING_TO_SEND  # nobody else will be asked; a long stream need not hold it
+        self._watch.commit()
         self._phase = RELAYING
         self._listen(now)
-        self._deadline = exchange.arm_deadline(self._request_deadline_passed)
+        if (deadline := exchange.deadline) is not None:
+            self._watch.set_deadline(deadline, now, self._request_deadline_passed)
         self._relay = exchange.attempt_opens(self, gate.walker)
         if exchange.app.choked:  # by what came before this answer, when there was nothing yet to pause
             self.pause()
@@ -346,35 +311,18 @@ class Attempt:
         if self.gate.awaits_error_body:
             self._gate_result(self.gate.error(), now)  # a failing status says more than its lateness
         else:
-            self._note_late(now)
+            judge_late(self, now)
             self.exchange.attempt_late(self, now)
 
     @guarded
     def soft_due(self, now: float) -> None:
         if not self.gate.awaits_error_body:
-            self._note_late(now)
+            judge_late(self, now)
 
     @guarded
     def hedge_due(self, now: float) -> None:
         if not self.gate.awaits_error_body:
             self.exchange.attempt_slow(now)
-
-    def _note_late(self, now: float) -> None:
-        if not self.record.late:
-            self.record.late = True
-            if not self.is_excused:
-                self.shared.ledger.late(self.endpoint, self.record.started_at, now)
-
-    @property
-    def is_about_app(self) -> bool:
-        """Its failure says something about the app's own key, and nothing to others."""
-        failure = self.record.failure
-        return failure is not None and failure.status == 429 and self.service.sees_key_of(self.exchange.head)
-
-    @property
-    def is_excused(self) -> bool:
-        """Late or not says nothing about health."""
-        return self.exchange.stream and self.service.excuses(self.exchange.record.body_bytes)
 
     @guarded
     def response_due(self, now: float) -> None:
@@ -426,17 +374,10 @@ class Attempt:
 
     def _end(self, failure: Failure | None, now: float, *, reusable: bool) -> None:
         assert self._phase is not ENDED
-        exchange, service, record = self.exchange, self.service, self.record
+        service, record = self.service, self.record
         was_committed = self._phase is RELAYING
         self._phase = ENDED
-        self._cancel_handles()
-        self._stop_waiting()
-        if self._total is not None:
-            self._total.clear()
-            self._total = None
-        if self._silence is not None:
-            self._silence.stop()
-            self._silence = None  # it knows us: no cycle is left to the garbage collector
+        self._watch.end()
         if self._dial is not None:
             self._dial.cancel()
             self._dial = None
@@ -456,12 +397,4 @@ class Attempt:
             service.line.place_given_back()
         if self.taken is not None and not was_committed and (failure is not None or record.dropped):
             self.taken.settle(0, now)
-        self.shared.attempts.finished(exchange.record, record)
-
-    def _cancel_handles(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        if self._grace is not None:
-            self._grace.cancel()
-            self._grace = None
+        self.shared.attempts.finished(self.exchange.record, record)

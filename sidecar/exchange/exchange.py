@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from sidecar.attempt.plan import Answer, Drop, Plan, Queue, Try, Wait
@@ -24,20 +23,17 @@ from sidecar.failure import Failure, FailureKind
 from sidecar.record import AttemptRecord, RequestRecord
 from sidecar.route.ask import Ask
 from sidecar.route.candidates import Candidates
-from sidecar.wire import traceparent
-from sidecar.wire.framing import Walker
-from sidecar.wire.request_body import with_model
-from sidecar.wire.rewrite import upstream_request
 
 if TYPE_CHECKING:
     from sidecar.exchange.app import App
     from sidecar.exchange.clocks import Asker
     from sidecar.exchange.lane import Lane
     from sidecar.exchange.line import Line
-    from sidecar.exchange.runtime import RouteRuntime, Shared
+    from sidecar.exchange.runtime import Shared
     from sidecar.exchange.timers import Deadline
     from sidecar.health.ledger import EndpointHealth
     from sidecar.quota.quota import Taken
+    from sidecar.wire.framing import Walker
     from sidecar.wire.heads import RequestHead
 
 
@@ -51,26 +47,22 @@ class Exchange:
     __slots__ = (
         "_alike",
         "_attempt",
-        "_body",
         "_error",
         "_events",
         "_gives_up",
-        "_lane",
         "_line",
-        "_model_span",
         "_plan",
         "_rival",
-        "_route",
         "_taken",
         "_until_close",
         "_wait",
         "app",
+        "body",
         "head",
-        "hedge",
+        "lane",
+        "model_span",
         "record",
-        "shape",
         "shared",
-        "stream",
     )
 
     def __init__(
@@ -86,17 +78,12 @@ class Exchange:
     ) -> None:
         """`model_span`: where the model's name stands in the body. `taken`: of the rate limits of its route."""
         self.shared = shared
-        self._lane = lane  # of the generation it began with
-        route = lane.route
-        self._route: RouteRuntime = route
+        self.lane = lane  # of the generation it began with
         self.app = app
         self.head = head
         self.record = record
-        self.shape = lane.shape
-        self.stream = lane.stream
-        self._body = body
-        self._model_span = model_span
-        self.hedge = route.hedge
+        self.body = body
+        self.model_span = model_span
         self._attempt: Attempt | None = None
         self._rival: Attempt | None = None  # while two run: the one that began first
         self._error: Attempt | None = None  # the last one that an endpoint answered with an HTTP error
@@ -107,7 +94,7 @@ class Exchange:
         self._until_close = False  # the answer ends with the connection (HTTP/1.0)
         self._gives_up: Deadline[Asker] | None = None  # the app
         self._alike: Alike | None = None  # where an endpoint is chosen by a hash
-        candidates = lane.candidates
+        route, candidates = lane.route, lane.candidates
         if candidates is None:
             self._alike = Alike(head, body)
             candidates = Candidates(route.pickers, Ask(lane.model, self._alike.key))
@@ -124,7 +111,7 @@ class Exchange:
     def begin(self) -> None:
         self.shared.exchanges.add(self)
         now = self.record.started_at
-        patience = self._lane.patience
+        patience = self.lane.patience
         if patience is not None:
             self._gives_up = self.shared.clocks.patience.of(patience).add(self, now)
         try:
@@ -180,13 +167,11 @@ class Exchange:
 
     # -- what attempts ask and tell -----------------------------------------------------------------------------
 
-    def arm_deadline(self, passed: Callable[[], None]) -> asyncio.TimerHandle | None:
-        """The route's deadline for an answer that has begun."""
-        deadline = self._route.route.deadline
-        if deadline is None:
-            return None
-        left = self.record.started_at + deadline - monotonic()
-        return self.shared.loop.call_later(max(left, 0.0), passed)
+    @property
+    def deadline(self) -> float | None:
+        """By when, as its route has it, the answer must be whole."""
+        length = self.lane.route.route.deadline
+        return None if length is None else self.record.started_at + length
 
     @guarded
     def patience_due(self, now: float) -> None:
@@ -213,7 +198,8 @@ class Exchange:
             self._try(command, now)
 
     def attempt_failed(self, attempt: Attempt, failure: Failure, now: float) -> None:
-        if attempt.gate.head is not None and attempt.gate.head.status >= 400:
+        head = attempt.gate.head
+        if head is not None and head.status >= 400:
             self._error = attempt
         self._leave(attempt)
         command = self._plan.failed(failure, now, attempt.record.number)
@@ -239,7 +225,7 @@ class Exchange:
         if self._rival is not None:
             self._win(attempt)
         self._plan.committed()
-        self._body = b""  # no other attempt may answer: the replay buffer is free
+        self.body = b""  # no other attempt may answer: the replay buffer is free
         if self._alike is not None:
             self._alike.body = b""
         self._error = None
@@ -274,7 +260,7 @@ class Exchange:
             case Drop():
                 pass  # the other attempt goes on
             case Queue(rank=rank, until=until):
-                self._line = self._route.services[rank].line
+                self._line = self.lane.route.services[rank].line
                 self._line.enter(self, until)
             case Wait(until=until):
                 self._wait = self.shared.loop.call_later(max(until - now, 0.0), self._woke)
@@ -318,30 +304,21 @@ class Exchange:
         loser.abort()
 
     def _try(self, command: Try[EndpointHealth], now: float) -> None:
-        lane, record, shared, endpoint = self._lane, self.record, self.shared, command.endpoint
-        leg = lane.legs[command.rank]
+        record, endpoint, key = self.record, command.endpoint, command.endpoint.key
+        leg = self.lane.legs[command.rank]
         service = leg.service
-        span = shared.ids.span()
-        key = endpoint.key
+        span = self.shared.ids.span()
         tried = AttemptRecord(command.number, key.service, key.address, span, now, command.reason)
         tried.fallback_from = command.fallback_from
         tried.model = leg.model
-        body = self._body
-        if leg.written_model is not None:
-            body = with_model(body, self._model_span, leg.written_model)
-        trace = traceparent.line(record.trace, span, sampled=record.sampled)
-        if record.tracestate:
-            trace += b"tracestate: %b\r\n" % record.tracestate.encode("latin-1")
         secret = service.keys.next(now) if service.own_credential else None
         sent = None if secret is None else secret.field()
-        length = len(body) if body or lane.counts_empty else None
-        head = upstream_request(leg.front(self.head, secret, sent), trace, length)
         record.attempts.append(tried)
-        self._attempt = attempt = Attempt(self, leg, endpoint, tried, secret, sent)
+        taken = None
         if service.quota is not None:
-            prompt = tokens.of_prompt(record.body_bytes)
-            attempt.taken = service.quota.take(by_model(lane.model), prompt, now)
-        attempt.begin(head, body, command.deadline, now)
+            taken = service.quota.take(by_model(self.lane.model), tokens.of_prompt(record.body_bytes), now)
+        self._attempt = attempt = Attempt(self, leg, endpoint, tried, secret, sent, taken)
+        attempt.begin(command.deadline, now)
 
     def _answer(self, failure: Failure) -> None:
         """Nothing is left to try: the last HTTP error as it came, else our own."""

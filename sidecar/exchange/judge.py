@@ -1,8 +1,8 @@
-"""What a finished attempt says, and to whom: one verdict to the ledger, one record to the sinks.
+"""What an attempt says of its endpoint: late or on time while it runs, one verdict at its end.
 
-In:      an attempt's record, whole; its endpoint and the era it began in.
-Out:     the ledger's events to whoever listens.
-Rule:    called once an attempt, synchronously at its end.
+In:      an attempt's record, whole at its end; its endpoint and the era it began in.
+Out:     words to the ledger; what it makes of them to whoever listens to health.
+Rule:    the verdict comes once an attempt, synchronously at its end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SUCCESS: Final = Verdict.SUCCESS
 
 
 class Judged(Protocol):
-    """An attempt that has ended, its record complete."""
+    """An attempt; at its end its record is complete."""
 
     shared: Shared
     endpoint: EndpointHealth
@@ -38,6 +38,23 @@ class Judged(Protocol):
     @property
     def is_about_app(self) -> bool:
         """Its failure says something about the app's own key, and nothing to others."""
+
+
+def judge_on_time(shared: Shared, endpoint: EndpointHealth, record: AttemptRecord, now: float) -> None:
+    """Its first packet has come. After its time that says nothing, and an error that came in time proves nothing."""
+    if not record.late and record.status is not None and record.status < 400:
+        events = shared.ledger.on_time(endpoint, record.started_at, now)
+        if events:
+            shared.health_events(events)
+
+
+def judge_late(attempt: Judged, now: float) -> None:
+    """Its first packet has not come in time; that is said once."""
+    record = attempt.record
+    if not record.late:
+        record.late = True
+        if not attempt.is_excused:
+            attempt.shared.ledger.late(attempt.endpoint, record.started_at, now)
 
 
 def judge_success(

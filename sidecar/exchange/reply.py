@@ -60,7 +60,7 @@ def begin(exchange: Exchange, gate: Gate, walker: Walker) -> tuple[Relay | Strea
     framing = framing_for(head, walker, minor=exchange.head.minor, stream=reader is not None)
     relay: Relay | StreamRelay
     if reader is not None:
-        relay = StreamRelay(app.pass_on, walker, reader, exchange.shape, framing, record)
+        relay = StreamRelay(app.pass_on, walker, reader, exchange.lane.shape, framing, record)
     else:
         relay = Relay(app.send, walker, framing, record)
     field = content_length(gate.length or 0)
@@ -79,7 +79,7 @@ def begin(exchange: Exchange, gate: Gate, walker: Walker) -> tuple[Relay | Strea
 def own(exchange: Exchange, failure: Failure) -> None:
     """The sidecar's own error."""
     record, app = exchange.record, exchange.app
-    record.status, data = local_answer(exchange.shape, failure, record, keep_alive=app.keep_alive)
+    record.status, data = local_answer(exchange.lane.shape, failure, record, keep_alive=app.keep_alive)
     record.bytes_out += len(data)
     app.send(data)
 
@@ -90,7 +90,7 @@ def last_words(exchange: Exchange, gate: Gate, failure: Failure, relay: Relay | 
     if reader is None:
         return
     event = error_event(
-        exchange.shape,
+        exchange.lane.shape,
         failure.code,
         f"The stream of the LLM service broke ({failure.code})",
         record.request_id,

@@ -75,11 +75,11 @@ def wants_length(method: str, *, counted: bool) -> bool:
     return counted or method in _WANT_LENGTH
 
 
-def upstream_request(front: bytes, trace: bytes, body_length: int | None) -> bytes:
-    """The whole head of an attempt; `trace` are ready lines."""
+def upstream_request(front: bytes, trace: bytes, body_length: int | None, body: bytes) -> bytes:
+    """The whole head of an attempt, and the body where it is to follow at once; `trace` are ready lines."""
     if body_length is None:
         return b"%b%b\r\n" % (front, trace)
-    return b"%b%bcontent-length: %d\r\n\r\n" % (front, trace, body_length)
+    return b"%b%bcontent-length: %d\r\n\r\n%b" % (front, trace, body_length, body)
 
 
 def downstream_head(

@@ -86,7 +86,7 @@ def test_framing_cannot_be_set(name: bytes) -> None:
 def test_the_attempts_head_is_whole(method: str, length: int | None, expected: bytes) -> None:
     trace = b"traceparent: 00-1-2-01\r\n"
     front = upstream_front(method, "/v1/x?y", b"llm:8000", b"accept: a\r\n")
-    head = upstream_request(front, trace, length)
+    head = upstream_request(front, trace, length, b"")
     assert head == (
         method.encode()
         + b" /v1/x?y HTTP/1.1\r\nhost: llm:8000\r\naccept: a\r\naccept-encoding: identity\r\n"
@@ -97,6 +97,8 @@ def test_the_attempts_head_is_whole(method: str, length: int | None, expected: b
     parsed = parse_request_head(head)
     assert isinstance(parsed, RequestHead)
     assert (parsed.host, parsed.content_length) == ("llm", length)
+    if length is not None:
+        assert upstream_request(front, trace, length, b"hello") == head + b"hello"
 
 
 @pytest.mark.parametrize(
