@@ -27,7 +27,6 @@ from sidecar.telemetry.loop_lag import LoopLag
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.output import Output
 from sidecar.telemetry.sampler import Sampler, sampler
-from sidecar.telemetry.sampling import is_kept
 from sidecar.telemetry.sinks import Sinks, ToldOfKept
 from sidecar.telemetry.walltime import WallTime
 
@@ -168,4 +167,4 @@ class Instruments:
             report=lambda event, why: self.changes.state(event, reason=why),
         )
         self.sinks.add(ToldOfKept(self._tracing.request_finished))
-        self._metrics.is_traced = is_kept
+        self._metrics.traces = True

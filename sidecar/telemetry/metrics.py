@@ -12,13 +12,14 @@ Cost:    compiled, 0.1 µs a request with one attempt that is like the one befor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import Final, NamedTuple
 
 from sidecar.failure import FailureKind, blames_endpoint
 from sidecar.health.events import Ejected, EndpointRemoved, HealthEvent
 from sidecar.record import AttemptRecord, RequestRecord, Sink
+from sidecar.telemetry.sampling import is_kept
 from sidecar.terms import EndpointKey
 
 OTHER: Final = "other"
@@ -208,7 +209,7 @@ class _Attempts:
 
 
 class Metrics(Sink):
-    """A sink of requests and health events. `is_traced` tells whose trace can be looked up; None: nobody's.
+    """A sink of requests and health events. `traces`: requests are traced, and those that are kept can be looked up.
 
     Most requests end as one before: where those of a service and the attempts at an endpoint were counted last is
     kept, so that labels are put together and looked up only for one that is unlike.
@@ -225,7 +226,7 @@ class Metrics(Sink):
         self.first_content = Histograms(FIRST_PACKET_BOUNDS, max_series)
         self.app_first_packet = Histograms(FIRST_PACKET_BOUNDS, max_series)
         self.request_time = Histograms(REQUEST_BOUNDS, max_series)
-        self.is_traced: Callable[[RequestRecord], bool] | None = None
+        self.traces = False
         self._models: set[str] = set()
         self._max_models = max_models
         self._last_answers: dict[str, _Answers] = {}  # by service
@@ -233,7 +234,7 @@ class Metrics(Sink):
 
     def request_finished(self, record: RequestRecord) -> None:
         failure, ended = record.failure, record.ended_at
-        traced = self.is_traced is not None and self.is_traced(record)
+        traced = self.traces and is_kept(record)
         answers = self._answers_like(record)
         answers.requests.value += 1
         if ended is not None:

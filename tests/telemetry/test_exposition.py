@@ -49,7 +49,7 @@ def _exposition() -> Exposition:
     ledger.set_endpoints("primary", [KEY.address], 0.0)
     ledger.eject(KEY, 30.0, 0.0)
     metrics = Metrics()
-    metrics.is_traced = lambda _: True
+    metrics.traces = True
     record = rescued()
     record.prompt_tokens, record.completion_tokens = 12, 30
     metrics.request_finished(record)

@@ -254,9 +254,11 @@ def test_what_another_service_could_not_have_saved_is_not_exhausted(
 def test_a_bucket_remembers_the_newest_trace_that_is_kept() -> None:
     """One a bucket, whatever the traffic; a trace that nobody stored would lead nowhere."""
     metrics = Metrics()
-    metrics.is_traced = lambda record: record.trace_id != 3
+    metrics.traces = True
     for trace_id in (1, 2, 3):
-        metrics.request_finished(request(attempt(first_packet=0.1 + trace_id / 1000), trace_id=trace_id))
+        record = request(attempt(first_packet=0.1 + trace_id / 1000), trace_id=trace_id)
+        record.sampled = trace_id != 3
+        metrics.request_finished(record)
     first = metrics.first_packet["primary"]
     ((place, shown),) = first.exemplars.items()
     assert place == first.bounds.index(0.15)
