@@ -177,7 +177,7 @@ class Daemon:
                 policies=self.policies,
                 hub=self._hub,
                 ledger=self._ledger,
-                rearm=self._waker.rearm,
+                health_events=self._health_events,
                 tls=settings.admin_tls,
             )
             self.admin_listen = await self._admin.start()

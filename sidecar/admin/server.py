@@ -24,6 +24,7 @@ from sidecar.admin.hub import EventHub
 from sidecar.admin.policies import PolicyManager
 from sidecar.admin.reflection import add_reflection
 from sidecar.admin.services import HealthService, Overrides, PolicyService
+from sidecar.health.events import HealthEvent
 from sidecar.sockets import claim, owner_only, seal
 from sidecar.terms import Address, TcpAddress, UnixAddress, is_loopback
 
@@ -50,7 +51,7 @@ class AdminServer:
         policies: PolicyManager,
         hub: EventHub,
         ledger: Overrides,
-        rearm: Callable[[], None],
+        health_events: Callable[[Sequence[HealthEvent]], None],
         tls: tuple[str, str, str] | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -58,7 +59,7 @@ class AdminServer:
         self._policies = policies
         self._hub = hub
         self._ledger = ledger
-        self._rearm = rearm
+        self._health_events = health_events
         self._tls = tls
         self._clock = clock or Clock()
         self._health = health.aio.HealthServicer()
@@ -94,7 +95,7 @@ class AdminServer:
         await server.stop(grace)
 
     def _add_services(self, server: grpc.aio.Server) -> None:
-        health_service = HealthService(self._hub, self._ledger, self._rearm, self._clock)
+        health_service = HealthService(self._hub, self._ledger, self._health_events, self._clock)
         policy_service = PolicyService(self._policies)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(policy_service, server)  # type: ignore[no-untyped-call]
         our_health_grpc.add_HealthServiceServicer_to_server(health_service, server)  # type: ignore[no-untyped-call]

@@ -113,14 +113,18 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
 
 
 class HealthService(health_pb2_grpc.HealthServiceServicer):
-    """llmsidecar.v1.HealthService; `rearm` is called after an override, for deadlines have moved."""
+    """llmsidecar.v1.HealthService; `health_events` is told what an override has changed, as of every other change."""
 
     def __init__(
-        self, hub: EventHub, ledger: Overrides, rearm: Callable[[], None], clock: Clock | None = None
+        self,
+        hub: EventHub,
+        ledger: Overrides,
+        health_events: Callable[[Sequence[HealthEvent]], None],
+        clock: Clock | None = None,
     ) -> None:
         self._hub = hub
         self._ledger = ledger
-        self._rearm = rearm
+        self._health_events = health_events
         self._clock = clock or Clock()
 
     async def ListEndpoints(
@@ -176,8 +180,7 @@ class HealthService(health_pb2_grpc.HealthServiceServicer):
             events = change()
         except KeyError:
             await self._refuse_unknown(context, key)
-        self._hub.publish_health(events)
-        self._rearm()
+        self._health_events(events)
         return next(e for e in self._hub.endpoints() if (e.service, e.endpoint) == key)
 
     async def _refuse_unknown(self, context: Context, key: EndpointKey) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from sidecar.admin.hub import EventHub
 from sidecar.admin.policies import PolicyManager
 from sidecar.admin.server import AdminServer
 from sidecar.admin.store import PolicyStore
+from sidecar.health.events import HealthEvent
 from sidecar.health.ledger import Ledger
 from sidecar.policy.snapshot import Snapshot
 from sidecar.terms import Address, EndpointKey, UnixAddress
@@ -129,7 +130,7 @@ class Served(Running):
     """The same, served; with a client of each service."""
 
     bound: list[str]
-    rearmed: list[bool]
+    told: list[Sequence[HealthEvent]]  # what overrides have changed
     server: AdminServer
     channel: grpc.aio.Channel
     policy_api: Any
@@ -143,20 +144,25 @@ async def served(
     """The API on a Unix socket in `folder`, or on `addresses`; the client calls the first of them."""
     parts = build(state_dir, **options)
     await parts.policies.start(a_policy())
-    rearmed: list[bool] = []
+    told: list[Sequence[HealthEvent]] = []
+
+    def health_events(events: Sequence[HealthEvent]) -> None:
+        told.append(events)
+        parts.hub.publish_health(events)
+
     server = AdminServer(
         tuple(addresses) or (UnixAddress(str(folder / "admin.sock")),),
         policies=parts.policies,
         hub=parts.hub,
         ledger=parts.ledger,
-        rearm=lambda: rearmed.append(True),
+        health_events=health_events,
         clock=parts.clock,
     )
     bound = await server.start()
     try:
         async with grpc.aio.insecure_channel(bound[0]) as channel:
             apis = (PolicyServiceStub(channel), HealthServiceStub(channel))  # type: ignore[no-untyped-call]
-            yield Served(**vars(parts), bound=bound, rearmed=rearmed, server=server, channel=channel,
+            yield Served(**vars(parts), bound=bound, told=told, server=server, channel=channel,
                          policy_api=apis[0], health_api=apis[1])  # fmt: skip
     finally:
         await server.stop(0)

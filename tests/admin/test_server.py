@@ -28,7 +28,12 @@ async def a_server(*addresses: Address, tls: tuple[str, str, str] | None = None)
     parts = build()
     await parts.policies.start(a_policy())
     return AdminServer(
-        addresses, policies=parts.policies, hub=parts.hub, ledger=parts.ledger, rearm=lambda: None, tls=tls
+        addresses,
+        policies=parts.policies,
+        hub=parts.hub,
+        ledger=parts.ledger,
+        health_events=parts.hub.publish_health,
+        tls=tls,
     )
 
 

@@ -21,7 +21,7 @@ from llmsidecar.v1.policy_pb2 import (
 )
 
 from sidecar.admin.services import MOST_WATCHERS
-from sidecar.health.events import Returned
+from sidecar.health.events import Ejected, Returned, ServiceRecovered, ServiceUnavailable
 from sidecar.terms import TcpAddress
 from tests.admin.parts import WALL, A, HandClock, HandTimer, a_policy, run, served
 
@@ -175,7 +175,7 @@ def test_an_unknown_generation_names_those_that_are_held(folder: Path) -> None:
 
 
 def test_endpoints_are_listed_ejected_and_restored(folder: Path) -> None:
-    """The override is answered with the new state, told on the stream, and the timer is armed anew."""
+    """The override is answered with the new state, and told to whoever hears of health, the stream among them."""
 
     async def story() -> None:
         hands = HandClock()
@@ -195,7 +195,9 @@ def test_endpoints_are_listed_ejected_and_restored(folder: Path) -> None:
                 pb.RestoreEndpointRequest(service=A.service, endpoint=A.address)
             )
             assert restored.endpoint.available
-            assert api.rearmed == [True, True]
+            assert [[type(event) for event in events] for events in api.told] == [
+                [Ejected, ServiceUnavailable], [Returned, ServiceRecovered]
+            ]  # fmt: skip
             watch = api.health_api.WatchHealthEvents(
                 pb.WatchHealthEventsRequest(after_sequence=listed.sequence, services=[A.service])
             )
@@ -229,7 +231,7 @@ def test_an_override_that_cannot_be_done_says_what_could(
             assert got_code is code
             if code is Code.NOT_FOUND:
                 assert "self-hosted 127.0.0.1:8000, bailian 127.0.0.1:8001" in text
-            assert api.rearmed == []
+            assert api.told == []
 
     run(story())
 
