@@ -140,6 +140,8 @@ class HealthService(health_pb2_grpc.HealthServiceServicer):
     async def WatchHealthEvents(
         self, request: health_pb2.WatchHealthEventsRequest, context: Context
     ) -> AsyncIterator[health_pb2.HealthEvent]:
+        # Or who resumes would not know of being heard until the next event.
+        await context.send_initial_metadata(())
         if self._hub.watchers >= MOST_WATCHERS:
             await context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MOST_WATCHERS} watchers are connected, no more can be"

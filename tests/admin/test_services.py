@@ -286,6 +286,21 @@ def test_a_reader_that_stalls_gets_a_gap_and_the_next_one_is_not_held_up(folder:
     run(story())
 
 
+def test_who_resumes_with_nothing_missed_is_told_of_being_heard(folder: Path) -> None:
+    """Nothing may happen for hours: who waits for the answer's head must not take that for a daemon that hangs."""
+
+    async def story() -> None:
+        async with served(folder) as api:
+            watch = api.health_api.WatchHealthEvents(
+                pb.WatchHealthEventsRequest(after_sequence=api.hub.sequence)
+            )
+            await watch.wait_for_connection()
+            api.hub.publish_health([Returned(A, "x")])
+            assert (await watch.read()).type == "endpoint_returned"
+
+    run(story())
+
+
 def test_a_watcher_that_hangs_up_is_forgotten(folder: Path) -> None:
     """Or its place in the limit would be lost for ever."""
 
