@@ -19,6 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from llmsidecar.v1 import health_pb2_grpc as our_health_grpc
 from llmsidecar.v1 import policy_pb2_grpc
 
+from sidecar.admin.answers import Context
 from sidecar.admin.facts import Clock
 from sidecar.admin.hub import EventHub
 from sidecar.admin.policies import PolicyManager
@@ -29,6 +30,7 @@ from sidecar.sockets import claim, owner_only, seal
 from sidecar.terms import Address, TcpAddress, UnixAddress, is_loopback
 
 OURS = ("llmsidecar.v1.PolicyService", "llmsidecar.v1.HealthService")
+LISTED = ("", *OURS)  # by grpc.health.v1; the empty name is the whole server
 LARGEST_MESSAGE = 4 * 1024 * 1024
 MOST_CALLS = 1024
 OPTIONS = (
@@ -62,14 +64,14 @@ class AdminServer:
         self._health_events = health_events
         self._tls = tls
         self._clock = clock or Clock()
-        self._health = health.aio.HealthServicer()
+        self._health = _Health()
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> list[str]:
         """Binds every address and serves; call it on the loop that is to run the services."""
         server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=MOST_CALLS)
         self._add_services(server)
-        for name in ("", *OURS):
+        for name in LISTED:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         try:
             bound = [str(self._bind(server, address)) for address in self._addresses]
@@ -112,6 +114,18 @@ class AdminServer:
                 errno.EACCES, f"{address} can be reached from elsewhere; expected loopback or mutual TLS"
             )
         return _bind_tcp(server, address, None)
+
+
+class _Health(health.aio.HealthServicer):  # type: ignore[misc]  # grpc_health has no types
+    """The library's, with the method that reflection tells of and that it leaves out."""
+
+    async def List(
+        self, request: health_pb2.HealthListRequest, context: Context
+    ) -> health_pb2.HealthListResponse:
+        requests = {name: health_pb2.HealthCheckRequest(service=name) for name in LISTED}
+        return health_pb2.HealthListResponse(
+            statuses={name: await self.Check(asked, context) for name, asked in requests.items()}
+        )
 
 
 def _bind_unix(server: grpc.aio.Server, address: UnixAddress) -> UnixAddress:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from llmsidecar.v1.policy_pb2 import GetPolicyRequest
 from llmsidecar.v1.policy_pb2_grpc import PolicyServiceStub
@@ -39,6 +39,11 @@ async def a_server(*addresses: Address, tls: tuple[str, str, str] | None = None)
 
 async def health_of(api: Served, service: str) -> int:
     return int((await HealthStub(api.channel).Check(HealthCheckRequest(service=service))).status)
+
+
+async def health_of_all(api: Served) -> dict[str, int]:
+    listed = (await HealthStub(api.channel).List(HealthListRequest())).statuses
+    return {name: answer.status for name, answer in listed.items()}
 
 
 def test_the_bound_addresses_are_told_and_only_the_owner_may_open_the_socket(folder: Path) -> None:
@@ -150,9 +155,11 @@ def test_health_tells_serving_until_the_drain(folder: Path) -> None:
         async with served(folder) as api:
             for name in ("", *OURS):
                 assert await health_of(api, name) == HealthCheckResponse.SERVING
+            assert await health_of_all(api) == dict.fromkeys(("", *OURS), HealthCheckResponse.SERVING)
             await api.server.drain()
             for name in ("", *OURS):
                 assert await health_of(api, name) == HealthCheckResponse.NOT_SERVING
+            assert await health_of_all(api) == dict.fromkeys(("", *OURS), HealthCheckResponse.NOT_SERVING)
             assert (await api.policy_api.GetPolicy(GetPolicyRequest())).generation == 1
 
     run(story())
