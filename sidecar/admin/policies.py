@@ -35,7 +35,8 @@ from sidecar.admin.outcomes import (
 )
 from sidecar.admin.revisions import Pending, Revision, State, Text, digest_of, revision
 from sidecar.frozen import replace
-from sidecar.policy.build import build_snapshot, merge, unredacted
+from sidecar.policy.build import build_snapshot
+from sidecar.policy.change import mask_problems, merge, unredacted
 from sidecar.policy.check import check_policy
 from sidecar.policy.problems import Checked, Problem
 from sidecar.policy.snapshot import Snapshot
@@ -215,9 +216,9 @@ class PolicyManager:
         if etag and etag != running.etag:
             return Stale(etag, running.etag)
         policy = merge(running.policy, unredacted(update, running.policy), paths)
-        checked = self._check(policy) if isinstance(policy, Policy) else Checked(tuple(policy), ())
-        if checked.problems or not isinstance(policy, Policy):
-            return Invalid(checked.problems) if validate_only else self._refuse("api", checked.problems)
+        checked = self._check(policy)
+        if problems := (*mask_problems(paths), *checked.problems):
+            return Invalid(problems) if validate_only else self._refuse("api", problems)
         if validate_only:
             would_be = revision(running.generation + 1, policy, "api", comment, self._clock.now().wall)
             return Accepted(would_be, checked.warnings)

@@ -19,7 +19,7 @@ from sidecar.admin.answers import Context, refuse, refuse_invalid
 from sidecar.admin.convert import timestamp
 from sidecar.admin.facts import Clock
 from sidecar.admin.hub import EventHub
-from sidecar.admin.outcomes import Accepted, Outcome
+from sidecar.admin.outcomes import Accepted, Invalid, Outcome
 from sidecar.admin.policies import PolicyManager
 from sidecar.admin.revisions import Revision
 from sidecar.health.events import HealthEvent
@@ -68,16 +68,17 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
         if request.HasField("revert_after"):
             revert_after = _seconds(request.revert_after)
             problems += _duration_problems("revert_after", revert_after, LONGEST_REVERT, "24h")
-        if problems:
-            await refuse_invalid(context, problems)
         outcome = await self._policies.update(
             request.policy,
             request.update_mask.paths,
             etag=request.etag,
-            validate_only=request.validate_only,
+            validate_only=request.validate_only or bool(problems),
             revert_after=revert_after,
             comment=request.comment,
         )
+        if problems:
+            of_the_policy = outcome.problems if isinstance(outcome, Invalid) else ()
+            await refuse_invalid(context, [*problems, *of_the_policy])
         accepted = await _accepted(context, outcome)
         return policy_pb2.UpdatePolicyResponse(
             policy=redacted(accepted.revision.policy),

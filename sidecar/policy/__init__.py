@@ -13,7 +13,7 @@ modules: units and problems; rules; yaml_nodes and yaml_file; syntax, fields and
 """
 
 from sidecar.policy.build import DEFAULT_FALLBACK_ON, build_settings, build_snapshot
-from sidecar.policy.change import etag_of, merge, redacted, unredacted
+from sidecar.policy.change import etag_of, mask_problems, merge, redacted, unredacted
 from sidecar.policy.check import check_config, check_policy, secrets_of
 from sidecar.policy.credential_rules import HIDDEN
 from sidecar.policy.loading import Loaded, LoadedPolicy, load, load_policy
@@ -35,6 +35,7 @@ __all__ = [
     "line_of",
     "load",
     "load_policy",
+    "mask_problems",
     "merge",
     "redacted",
     "secrets_of",

@@ -59,22 +59,30 @@ def etag_of(policy: Policy) -> str:
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def merge(running: Policy, update: Policy, paths: Sequence[str]) -> Policy | list[Problem]:
+def merge(running: Policy, update: Policy, paths: Sequence[str]) -> Policy:
     """The running policy with the fields that `paths` names taken from `update`; no path, or `*`: all of them.
 
-    A list is replaced as a whole: a FieldMask has no way to name one item of it.
+    A list is replaced as a whole: a FieldMask has no way to name one item of it. A path that names nothing is passed
+    over here, and told by mask_problems.
     """
     merged = Policy()
-    if not paths or list(paths) == [WHOLE]:
+    if _names_all(paths):
         merged.CopyFrom(update)
         return merged
-    if problems := [_unknown(path) for path in paths if not _is_path(path)]:
-        return problems
     merged.CopyFrom(running)
-    FieldMask(paths=paths).MergeMessage(
+    FieldMask(paths=filter(_is_path, paths)).MergeMessage(
         update, merged, replace_message_field=True, replace_repeated_field=True
     )
     return merged
+
+
+def mask_problems(paths: Sequence[str]) -> list[Problem]:
+    """One for each path that names nothing."""
+    return [] if _names_all(paths) else [_unknown(path) for path in paths if not _is_path(path)]
+
+
+def _names_all(paths: Sequence[str]) -> bool:
+    return not paths or list(paths) == [WHOLE]
 
 
 def _is_path(path: str) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc.error_details_pb2 import BadRequest
 from grpc_status import rpc_status
 from llmsidecar.v1.policy_pb2 import Policy, UpdatePolicyRequest
@@ -13,10 +16,10 @@ from llmsidecar.v1.policy_pb2 import Policy, UpdatePolicyRequest
 from tests.admin.parts import Served, a_policy, run, served
 
 
-async def violations(api: Served, policy: Policy) -> tuple[str, list[tuple[str, str]]]:
+async def violations(api: Served, policy: Policy, **more: Any) -> tuple[str, list[tuple[str, str]]]:
     """The text and the details of a refused update."""
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await api.policy_api.UpdatePolicy(UpdatePolicyRequest(policy=policy))
+        await api.policy_api.UpdatePolicy(UpdatePolicyRequest(policy=policy, **more))
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     status = rpc_status.from_call(refused.value)
     details = BadRequest()
@@ -46,6 +49,32 @@ def test_every_violation_is_in_the_details_and_in_the_text(folder: Path) -> None
         "policy.services[1].url",
     ]
     assert text.splitlines() == ["5 problems", *(f"{field}: {description}" for field, description in told)]
+
+
+def test_what_is_wrong_beside_the_policy_does_not_hide_what_is_wrong_in_it(folder: Path) -> None:
+    """Or an operator mends the mask, sends it again, and only then hears of the rest."""
+    bad = a_policy()
+    bad.services[0].url = "ftp://x"
+    bad.routes[0].services.append("nowhere")
+    beside = {
+        "update_mask": FieldMask(paths=["services", "rutes"]),  # so that the route is not taken
+        "revert_after": Duration(seconds=-1),
+        "comment": "x" * 1025,
+    }
+
+    async def story() -> list[tuple[str, str]]:
+        async with served(folder) as api:
+            _, told = await violations(api, bad, **beside)
+            assert api.policies.running.generation == 1
+            return told
+
+    told = run(story())
+    assert [field for field, _ in told] == [
+        "comment",
+        "revert_after",
+        "update_mask",
+        "policy.services[0].url",
+    ]
 
 
 @pytest.mark.parametrize("count", [1, 20, 40, 60, 100, 1000])

@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from llmsidecar.v1.policy_pb2 import Policy
 
-from sidecar.policy import HIDDEN, Problem, check_policy, etag_of, merge, redacted, unredacted
+from sidecar.policy import HIDDEN, Problem, check_policy, etag_of, mask_problems, merge, redacted, unredacted
 
 
 def policy(*names: str, secret: str = "") -> Policy:
@@ -91,7 +91,6 @@ def test_no_path_a_star_or_every_path_replace_the_whole(paths: list[str]) -> Non
 def test_a_path_replaces_what_it_names_and_nothing_else() -> None:
     running, update = policy("a", "b"), policy("c")
     merged = merge(running, update, ["services"])
-    assert isinstance(merged, Policy)
     assert [service.name for service in merged.services] == ["c"]
     assert merged.routes == running.routes
     assert running == policy("a", "b"), "what runs is not touched"
@@ -100,12 +99,11 @@ def test_a_path_replaces_what_it_names_and_nothing_else() -> None:
 def test_a_list_that_is_named_and_empty_is_emptied() -> None:
     """The checks then refuse it; merging must not decide that the caller meant something else."""
     merged = merge(policy("a"), Policy(), ["routes"])
-    assert isinstance(merged, Policy)
     assert (len(merged.services), len(merged.routes)) == (1, 0)
 
 
 def test_every_path_that_names_nothing_is_told() -> None:
-    assert merge(policy("a"), policy("b"), ["service", "services", "services.name", "x", "*"]) == [
+    assert mask_problems(["service", "services", "services.name", "x", "*"]) == [
         Problem("update_mask", f"'{path}' names no field of a policy that can be replaced{hint}")
         for path, hint in (
             ("service", "; did you mean services?"),
@@ -114,3 +112,13 @@ def test_every_path_that_names_nothing_is_told() -> None:
             ("*", "; expected services, routes, or * alone"),
         )
     ]
+
+
+@pytest.mark.parametrize("paths", [[], ["*"], ["routes", "services"]])
+def test_a_good_mask_has_no_problems(paths: list[str]) -> None:
+    assert mask_problems(paths) == []
+
+
+def test_what_is_named_beside_a_path_that_names_nothing_is_still_taken() -> None:
+    """So that its own problems are told with that of the path."""
+    assert merge(policy("a"), Policy(), ["rutes", "services"]).services == []
