@@ -143,11 +143,12 @@ def date_and_time(stamp: Timestamp) -> str:
 
 def short_time(seconds: float) -> str:
     """A length to look at: `85ms`, `1.20s`, `4m05s`."""
-    if seconds < 1:
+    if round(seconds, 3) < 1:
         return f"{seconds * 1000:.0f}ms"
-    if seconds < 60:
+    if round(seconds, 2) < 60:
         return f"{seconds:.2f}s"
-    return f"{int(seconds) // 60}m{int(seconds) % 60:02}s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest:02}s"
 
 
 def seconds_of(duration: Duration) -> float:

@@ -181,7 +181,17 @@ def test_an_endpoint_shows_its_state_and_how_long_it_stays_out() -> None:
     assert endpoint_row(endpoint(), NOW)[2:] == [Styled("available", "good"), "0", "0", "0", "-", ""]
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.085, "85ms"), (1.2, "1.20s"), (245, "4m05s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.085, "85ms"),
+        (0.9998, "1.00s"),
+        (1.2, "1.20s"),
+        (59.9998, "1m00s"),
+        (245, "4m05s"),
+        (299.9998, "5m00s"),
+    ],
+)
 def test_times_are_short(seconds: float, text: str) -> None:
-    """Three digits are enough to see."""
+    """Three digits are enough to see; an ejection for 5m is told a moment later, and is still one for 5m."""
     assert short_time(seconds) == text
