@@ -25,8 +25,9 @@ def command(
     )
 
 
-def add_admin_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("daemon")
+def add_admin_options(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
+    """`again`: the parser belongs to one that has them too, and what stands before its name counts."""
+    group = parser.add_argument_group("daemon", argument_default=argparse.SUPPRESS if again else None)
     group.add_argument("--admin", metavar="ADDRESS", help=ADMIN_HELP)
     group.add_argument("--admin-ca", metavar="FILE", help="CA of the daemon's certificate, for mutual TLS")
     group.add_argument("--admin-cert", metavar="FILE", help="own certificate, for mutual TLS")

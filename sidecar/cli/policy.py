@@ -34,6 +34,7 @@ EXAMPLES = """\
 
 def add_parser(subparsers: Subparsers) -> None:
     parser = command(subparsers, "policy", "read and change the running policy", examples=EXAMPLES)
+    add_admin_options(parser)
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
 
     get = _action(actions, "get", "print the policy that runs, as YAML")
@@ -70,7 +71,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add_json_option(confirm)
 
     for action in (get, apply, diff, history, rollback, confirm):
-        add_admin_options(action)
+        add_admin_options(action, again=True)
 
 
 def run(args: Namespace) -> int:
@@ -154,7 +155,12 @@ def _apply(args: Namespace) -> int:
 def _rejected(file: PolicyFile, error: PolicyRejected) -> list[str]:
     from sidecar.policy import Problem
 
-    return file.places(Problem(violation.field, violation.description) for violation in error.violations)
+    lines: list[str] = []
+    for violation in error.violations:
+        problem = Problem(violation.field, violation.description)
+        in_the_file = problem.field.startswith("policy")  # and not, say, revert_after
+        lines += file.places([problem]) if in_the_file else [f"sidecar: {problem}"]
+    return lines
 
 
 def _tell_warnings(file: PolicyFile, answer: pb.UpdatePolicyResponse) -> None:

@@ -133,6 +133,26 @@ def test_what_the_daemon_refuses_is_shown_at_its_place_in_the_file(daemon: Daemo
     ]
 
 
+def test_what_is_wrong_beside_the_file_has_no_line_in_it(daemon: Daemon, file: Path) -> None:
+    """Nobody finds --revert-after there."""
+    daemon.violations = [("revert_after", "is too long"), ("policy.routes[0].hedge", "is needed")]
+    told = sidecar("policy", "apply", str(file), "--revert-after", "60s")
+    assert told.err.splitlines() == [
+        "sidecar: revert_after: is too long",
+        f"{file}:6: policy.routes[0].hedge: is needed",
+    ]
+
+
+def test_the_address_may_stand_before_the_action_or_behind_it(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`policy` is a command that talks to the daemon, so it takes --admin; the nearer one counts."""
+    monkeypatch.delenv("SIDECAR_ADMIN")
+    assert sidecar("policy", "--admin", daemon.address, "history").code == 0
+    assert sidecar("policy", "--admin", "127.0.0.1:1", "history", "--admin", daemon.address).code == 0
+    assert sidecar("policy", "--admin", "127.0.0.1:1", "history").code == 3
+
+
 def test_a_stale_etag_exits_with_1(daemon: Daemon, file: Path) -> None:
     """Nothing is wrong with the file."""
     told = sidecar("policy", "apply", str(file), "--etag", "etag-0")
