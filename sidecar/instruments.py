@@ -148,7 +148,12 @@ class Instruments:
             state=view.read,
             policy=lambda: policy_view(sources.snapshot()),
         )
-        return OpsServer(self._settings.ops_listen, answers, hosts=self._settings.hosts)
+        return OpsServer(
+            self._settings.ops_listen,
+            answers,
+            hosts=self._settings.hosts,
+            origins=self._settings.allowed_origins,
+        )
 
     def _open_tracing(self) -> None:
         where = otlp.destination(self._settings.otlp_endpoint, os.environ)

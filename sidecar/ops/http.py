@@ -31,6 +31,7 @@ class Request(Frozen):
     method: str
     path: str  # without its query
     host: str | None  # without its port, in lower case
+    origin: str | None  # of the web page that asks; None: nobody's, or our own
     accept: str
     keep_alive: bool
 
@@ -76,6 +77,7 @@ def _request(line: re.Match[bytes], fields: dict[bytes, bytes]) -> Request | Ans
         method=line[1].decode(),
         path=line[2].partition(b"?")[0].decode(),
         host=None if host is None else _name_of(host.decode("latin-1")),
+        origin=_origin_elsewhere(fields),
         accept=fields.get(b"accept", b"").decode("latin-1"),
         keep_alive=newer and b"close" not in options,
     )
@@ -89,6 +91,14 @@ def render(answer: Answer, *, with_body: bool, keep_alive: bool) -> bytes:
         f"connection: {'keep-alive' if keep_alive else 'close'}\r\n{_PROTECTION}{extra}\r\n"
     )
     return head.encode("latin-1") + (answer.body if with_body else b"")
+
+
+def _origin_elsewhere(fields: dict[bytes, bytes]) -> str | None:
+    """Browsers name our own page's origin, too, when it loads its script."""
+    origin = fields.get(b"origin")
+    if origin is None or origin.partition(b"://")[2] == fields.get(b"host", b"").lower():
+        return None
+    return origin.decode("latin-1")
 
 
 def _name_of(authority: str) -> str:

@@ -5,7 +5,8 @@ Out:     answers. An address that is not loopback (the kubelet and Prometheus co
          /livez, /readyz and /metrics, and nothing else.
 Limits:  64 connections, heads of 8 KiB, ten seconds for a head or for taking an answer.
 Errors:  a loopback TCP address answers only to its own names (421 else): a web page that rebinds its DNS
-         name to 127.0.0.1 learns nothing.
+         name to 127.0.0.1 learns nothing. Over TCP a page of another origin is refused (403) unless it is allowed, as
+         on the app's side.
 """
 
 from __future__ import annotations
@@ -38,9 +39,17 @@ class Sources(Frozen):
 
 
 class OpsServer:
-    def __init__(self, addresses: Sequence[Address], sources: Sources, *, hosts: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        sources: Sources,
+        *,
+        hosts: Sequence[str] = (),
+        origins: Sequence[str] = (),
+    ) -> None:
         self._addresses = addresses
         self._sources = sources
+        self._origins = frozenset(origins)
         self._hosts = _OWN_NAMES | {host.strip("[]").lower() for host in hosts}
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.StreamWriter] = set()
@@ -111,9 +120,11 @@ class OpsServer:
     def _answer(self, request: Request, address: Address) -> Answer:
         if request.method not in ("GET", "HEAD"):
             return Answer(405, b"only GET and HEAD\n", fields=(("allow", "GET, HEAD"),))
-        local = is_loopback(address)
-        if local and isinstance(address, TcpAddress) and request.host not in self._hosts:
+        local, over_tcp = is_loopback(address), isinstance(address, TcpAddress)
+        if local and over_tcp and request.host not in self._hosts:
             return plain(421, "this name is not served here")
+        if over_tcp and request.origin is not None and request.origin not in self._origins:
+            return plain(403, "pages of this origin are not served here")
         match request.path:
             case "/livez":
                 return plain(200, "ok")

@@ -12,7 +12,7 @@ from sidecar.ops.http import Answer, Request, parse, plain, render
 def test_a_head_is_read() -> None:
     """Names are case-blind, the query and the port are dropped."""
     head = b"GET /metrics?x=1 HTTP/1.1\r\nHOST: LocalHost:8802\r\nAccept: text/plain\r\naccept: */*\r\n\r\n"
-    assert parse(head) == Request("GET", "/metrics", "localhost", "text/plain, */*", True)
+    assert parse(head) == Request("GET", "/metrics", "localhost", None, "text/plain, */*", True)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,23 @@ def test_the_host_is_a_name_without_its_port(host: bytes, name: str) -> None:
     request = parse(b"GET / HTTP/1.1\r\nhost: " + host + b"\r\n\r\n")
     assert isinstance(request, Request)
     assert request.host == name
+
+
+@pytest.mark.parametrize(
+    ("origin", "read"),
+    [
+        ("https://app.example", "https://app.example"),
+        ("null", "null"),
+        ("", ""),
+        ("http://localhost", "http://localhost"),
+        ("http://localhost:8802", None),
+    ],
+)
+def test_the_origin_is_read_unless_it_is_our_own(origin: str, read: str | None) -> None:
+    """Chromium names it when our own page loads its script; another port is another origin."""
+    request = parse(f"GET / HTTP/1.1\r\nhost: LocalHost:8802\r\nOrigin: {origin}\r\n\r\n".encode())
+    assert isinstance(request, Request)
+    assert request.origin == read
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,9 @@ async def ask(
 
 
 @asynccontextmanager
-async def serving(*addresses: Address, hosts: tuple[str, ...] = ()) -> AsyncIterator[World]:
+async def serving(
+    *addresses: Address, hosts: tuple[str, ...] = (), origins: tuple[str, ...] = ()
+) -> AsyncIterator[World]:
     world = World([])
     sources = Sources(
         not_ready=lambda: world.not_ready,
@@ -67,7 +69,7 @@ async def serving(*addresses: Address, hosts: tuple[str, ...] = ()) -> AsyncIter
         state=lambda: {"version": "1.2"},
         policy=lambda: {"generation": 7},
     )
-    server = OpsServer(addresses, sources, hosts=hosts)
+    server = OpsServer(addresses, sources, hosts=hosts, origins=origins)
     world.bound = await server.start()
     try:
         yield world
@@ -169,6 +171,31 @@ def test_a_loopback_address_answers_only_to_its_names(run: Run) -> None:
                 assert (await world.get(path, host="evil.example"))[0] == 421, path
             for host in ("localhost", "127.0.0.1", "[::1]", "SIDECAR.test"):
                 assert (await world.get("/livez", host=host))[0] == 200, host
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("address", [LOCAL, ANYWHERE], ids=["loopback", "anywhere"])
+def test_a_page_of_another_origin_is_refused_unless_it_is_allowed(run: Run, address: TcpAddress) -> None:
+    """As on the app's side: what runs here is no business of a page that somebody here has open."""
+
+    async def scenario() -> None:
+        async with serving(address, origins=("https://app.example",)) as world:
+            for origin, status in (("http://evil.example", 403), ("null", 403), ("https://app.example", 200)):
+                head = f"GET /metrics HTTP/1.1\r\nhost: localhost\r\norigin: {origin}\r\nconnection: close\r\n\r\n"
+                assert (await world.send(head))[0] == status, origin
+
+    run(scenario)
+
+
+def test_over_a_unix_socket_the_file_mode_has_decided(run: Run, tmp_path: Path) -> None:
+    """Neither the host nor the origin tells anything there."""
+    path = tmp_path / "ops.sock"
+
+    async def scenario() -> None:
+        async with serving(UnixAddress(str(path))):
+            head = "GET /api/state HTTP/1.1\r\nhost: evil\r\norigin: http://evil\r\nconnection: close\r\n\r\n"
+            assert (await ask(*await asyncio.open_unix_connection(str(path)), head))[0] == 200
 
     run(scenario)
 
