@@ -53,8 +53,12 @@ class Changes:
             case ServiceRecovered(service=service):
                 return "service_recovered", {"service": service}
             case ScopeCooled():
-                until = self._clock.at(event.until)
-                return "scope_cooled", {**_scope(event), "reason": event.reason, "until": until}
+                return "scope_cooled", {
+                    **_scope(event),
+                    "reason": event.reason,
+                    "until": self._clock.at(event.until),
+                    "enforced": event.enforced,
+                }
             case ScopeReturned():
                 return "scope_returned", _scope(event)
             case _:

@@ -14,6 +14,7 @@ from sidecar.health.events import (
     Probation,
     ProbeChanged,
     Returned,
+    ScopeCooled,
     ServiceRecovered,
     ServiceUnavailable,
 )
@@ -53,6 +54,22 @@ def test_an_ejection_says_why_and_until_when() -> None:
 def test_an_ejection_without_an_end_has_none() -> None:
     """By hand, until it is restored."""
     assert _told(Ejected(KEY, "manual", 0.0, 0, 1, None, True))["until"] is None
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+def test_what_is_left_alone_is_told_with_its_reason_and_whether_it_really_is(enforced: bool) -> None:
+    """With `enforce: false` it is only reported."""
+    told = _told(ScopeCooled("primary", "credential", "env KEY", "auth", 1060.0, enforced))
+    assert told.pop("time")
+    assert told == {
+        "event": "scope_cooled",
+        "service": "primary",
+        "scope": "credential",
+        "name": "env KEY",
+        "reason": "auth",
+        "until": "2026-01-01T00:01:00.000Z",
+        "enforced": enforced,
+    }
 
 
 @pytest.mark.parametrize(
