@@ -18,13 +18,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.downstream.admission import Refused
+from sidecar.downstream.body_reader import BodyReader, too_large
 from sidecar.downstream.peer import peer_uid
-from sidecar.exchange.answers import own_response
 from sidecar.exchange.app import App
 from sidecar.exchange.exchange import Exchange
 from sidecar.outbox import Outbox
-from sidecar.wire.dialect import Shape, shape_of
-from sidecar.wire.framing import Chunked
 from sidecar.wire.head_cache import Likely
 from sidecar.wire.head_cache import likely as likely_of
 from sidecar.wire.heads import Refusal, RequestHead, head_end
@@ -38,7 +36,6 @@ monotonic: Final = time.monotonic
 AHEAD: Final = 64 * 1024  # of further requests while one runs; then reading pauses
 # Read and thrown away after a refusal, so that the answer is not lost to a reset.
 DISCARD: Final = 1024 * 1024
-SMALL_PIECE: Final = 4096
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -68,7 +65,7 @@ class AppConnection(App):
     __slots__ = (
         "_body",
         "_buffer",
-        "_chunked",
+        "_discard",
         "_due",
         "_exchange",
         "_head",
@@ -76,7 +73,6 @@ class AppConnection(App):
         "_last_head",
         "_likely",
         "_listener",
-        "_missing",
         "_outbox",
         "_seen",
         "_state",
@@ -98,9 +94,8 @@ class AppConnection(App):
         self._last_head: RequestHead | None = None  # kept over requests
         self._likely: Likely[RequestHead] | None = None  # once a head has come twice in a row
         self._trace: bytes | None = None  # the request's traceparent
-        self._body: list[bytes] = []
-        self._missing = 0  # bytes of a counted body
-        self._chunked: Chunked | None = None
+        self._body: BodyReader | None = None  # of a request that has not come whole
+        self._discard = 0  # bytes that may still come while it leaves
         self._exchange: Exchange | None = None
         self._unsent = 0  # bytes of it, when last looked at
         # Looked at when it has come: the connection may be no longer idle.
@@ -126,8 +121,8 @@ class AppConnection(App):
             self._advance()
             return
         if self._state is LEAVING:
-            self._missing -= len(data)
-            if self._missing < 0:
+            self._discard -= len(data)
+            if self._discard < 0:
                 self._transport.abort()
             return
         self._buffer = self._buffer + data if self._buffer else data
@@ -294,11 +289,11 @@ class AppConnection(App):
             head, self._trace = likely.head, None
             self._head = head
         else:
-            end = self._search_head(buffer)
+            end, length = self._search_head(buffer)
             if end < 0:
                 return
             assert self._head is not None
-            head, length = self._head, self._missing
+            head = self._head
             if (refused := listener.admit(head)) is not None:
                 self._buffer = buffer[end:]
                 self._refuse(refused)
@@ -311,8 +306,9 @@ class AppConnection(App):
         self._buffer = buffer[end:]
         self._begin_body(head, length)
 
-    def _search_head(self, buffer: bytes) -> int:
-        """Sets head, trace and the length of the body, and says where the head ends; -1: it does not, or is refused."""
+    def _search_head(self, buffer: bytes) -> tuple[int, int]:
+        """Sets head and trace, and says where the head ends and how long a body it tells of; (-1, 0): it has not ended,
+        or is refused."""
         listener = self._listener
         most = listener.max_header
         end = head_end(buffer, max(self._seen - 3, 0))
@@ -320,80 +316,45 @@ class AppConnection(App):
             self._seen = len(buffer)
         if end > most or (end < 0 and len(buffer) > most):
             self._refuse(Refused(431, "header_too_large", f"The head is over {most} bytes"))
-            return -1
+            return -1, 0
         if end < 0:
-            return -1
+            return -1, 0
         read = listener.heads.parse(buffer[:end])
         if isinstance(read, Refusal):
             self._refuse(Refused(read.status, read.code, read.why))
-            return -1
+            return -1, 0
         head, length, self._trace = read
         if head is self._last_head and self._trace is None:  # a guess knows of none
             self._likely = likely_of(buffer[:end], head)
         self._head = self._last_head = head
-        self._missing = length or 0
-        return end
+        return end, length or 0
 
     def _begin_body(self, head: RequestHead, length: int) -> None:
         self._state = BODY
-        self._body = []
-        self._chunked = Chunked() if head.chunked else None
-        self._missing = length
-        if self._missing > self._listener.max_request_body:
-            self._too_large()
-        elif head.expect_continue and (head.chunked or self._missing > len(self._buffer)):
+        most = self._listener.max_request_body
+        if length > most:
+            self._refuse(too_large(most))
+            return
+        if head.expect_continue and (head.chunked or length > len(self._buffer)):
             self.send(CONTINUE)
+        self._body = BodyReader(None if head.chunked else length, most)
 
     def _read_body(self, *, first: bool) -> None:
         """`first`: this is the first read of the request, so no deadline of it runs yet."""
-        data, self._buffer = self._buffer, b""
-        walker = self._chunked
-        done = self._read_counted(data) if walker is None else self._read_chunked(walker, data)
-        if self._state is not BODY:
-            return
-        if done:
+        body, head = self._body, self._head
+        assert body is not None
+        assert head is not None
+        whole = body.feed(self._buffer)
+        self._buffer = body.left_over
+        if whole is None:
+            self._wait(self._listener.body_due)
+        elif isinstance(whole, Refused):
+            self._refuse(whole)
+        else:
             if not first:
                 self._wait_no_more()
-            pieces, self._body = self._body, []
-            assert self._head is not None
-            self._begin_exchange(self._head, pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        elif data or not self._body:
-            self._wait(self._listener.body_due)
-
-    def _read_counted(self, data: bytes) -> bool:
-        missing = self._missing
-        if len(data) > missing:
-            data, self._buffer = data[:missing], data[missing:]
-        if data:
-            self._keep(data)
-            self._missing = missing - len(data)
-        return self._missing == 0
-
-    def _read_chunked(self, walker: Chunked, data: bytes) -> bool:
-        payload = walker.feed(data) if data else b""
-        if walker.broken is not None:
-            self._refuse(Refused(400, "bad_request", f"The chunked body is malformed: {walker.broken}"))
-            return False
-        if payload:
-            self._missing += len(payload)
-            self._keep(payload)
-            if self._missing > self._listener.max_request_body:
-                self._too_large()
-                return False
-        if walker.done:
-            self._buffer = walker.left_over
-        return walker.done
-
-    def _keep(self, piece: bytes) -> None:
-        body = self._body
-        if body and len(body[-1]) < SMALL_PIECE:
-            body[-1] += piece  # a body that drips in must not cost an object a byte
-        else:
-            body.append(piece)
-
-    def _too_large(self) -> None:
-        limit = self._listener.max_request_body
-        self._refuse(Refused(413, "body_too_large", f"The body is over {limit} bytes"))
+            self._body = None
+            self._begin_exchange(head, whole)
 
     # -- handing over ------------------------------------------------------------------------------------------
 
@@ -401,31 +362,15 @@ class AppConnection(App):
         self._state = BUSY
         result = self._listener.exchange_for(self, head, self._trace, body)
         if isinstance(result, Refused):
-            self._answer_refusal(result, shape_of(head.path), leave=not self.keep_alive)
+            self._listener.refuse(self, head, self._trace, result)
             return
         self._exchange = result
         result.begin()
 
     def _refuse(self, refused: Refused) -> None:
         """Answers, and ends the connection: what follows on it cannot be told from the refused request."""
-        shape = shape_of(self._head.path) if self._head is not None else Shape.OTHER
         self.keep_alive = False
-        self._answer_refusal(refused, shape, leave=True)
-
-    def _answer_refusal(self, refused: Refused, shape: Shape, *, leave: bool) -> None:
-        record = self._listener.refusal_record(self._head, self._trace, refused)
-        data = own_response(
-            refused.status,
-            shape,
-            refused.code,
-            refused.why,
-            record,
-            keep_alive=not leave,
-            retry_after=refused.retry_after,
-        )
-        record.bytes_out = len(data)
-        self.send(data)
-        self.answered(self._listener.finished(record), keep_alive=not leave)
+        self._listener.refuse(self, self._head, self._trace, refused)
 
     def _leave(self) -> None:
         """Sends what is written, then waits a little for the app to close: a reset would eat the answer."""
@@ -437,7 +382,7 @@ class AppConnection(App):
 
     def _begin_to_leave(self) -> None:
         self._state = LEAVING
-        self._missing = DISCARD
+        self._discard = DISCARD
         self._buffer = b""
         if self._idle is not None:
             self._idle.clear()

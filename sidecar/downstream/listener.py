@@ -1,7 +1,7 @@
 """Listeners, and what all connections of the app share.
 
 In:      bound addresses, limits, the running policy.
-Out:     an Exchange for each whole request; a record for each request that never became one.
+Out:     an Exchange for each whole request; an answer and a record for each that never becomes one.
 Limits:  max_connections over all listeners; each deadline of the app's side is one DeadlineQueue.
 """
 
@@ -13,6 +13,7 @@ from typing import Final
 
 from sidecar.downstream.admission import Refused, admit
 from sidecar.downstream.connection import AppConnection
+from sidecar.exchange.answers import own_response
 from sidecar.exchange.clocks import wall_ns
 from sidecar.exchange.exchange import Exchange
 from sidecar.exchange.lane import lane_of
@@ -24,6 +25,7 @@ from sidecar.policy.snapshot import Limits
 from sidecar.quota.quota import Wait, Who
 from sidecar.record import RequestRecord
 from sidecar.wire import traceparent
+from sidecar.wire.dialect import Shape, shape_of
 from sidecar.wire.head_cache import RequestHeads
 from sidecar.wire.heads import RequestHead
 from sidecar.wire.request_body import NOTHING, peek
@@ -156,22 +158,29 @@ class Listener:
         record.body_bytes = len(body)
         return Exchange(side.shared, lane, app, record, head, body, model_span, taken)
 
-    def refusal_record(
-        self, head: RequestHead | None, trace: bytes | None, refused: Refused
-    ) -> RequestRecord:
-        """The record of a request that never became an exchange."""
+    def refuse(
+        self, app: AppConnection, head: RequestHead | None, trace: bytes | None, refused: Refused
+    ) -> None:
+        """Answers a request that becomes no exchange."""
         record = self._record(head, trace)
         record.status = refused.status
         record.route, record.quota_fields = refused.route, refused.quota_fields
         record.model, record.stream, record.body_bytes = refused.model, refused.stream, refused.body_bytes
         record.generation = self._side.shared.in_force().generation
-        return record
-
-    def finished(self, record: RequestRecord) -> float:
-        """That of a request that never became an exchange is whole. When that was, by the monotonic clock."""
+        data = own_response(
+            refused.status,
+            Shape.OTHER if head is None else shape_of(head.path),
+            refused.code,
+            refused.why,
+            record,
+            keep_alive=app.keep_alive,
+            retry_after=refused.retry_after,
+        )
+        record.bytes_out = len(data)
+        app.send(data)
         now = record.ended_at = monotonic()
         self._side.shared.sink.request_finished(record)
-        return now
+        app.answered(now, keep_alive=app.keep_alive)
 
     def _record(self, head: RequestHead | None, trace: bytes | None) -> RequestRecord:
         """`head`: None where it could not be read. `trace`: its traceparent."""

@@ -6,40 +6,26 @@ Out:     health events, in the order they were decided; statuses; the moment to 
 Units:   seconds, monotonic.
 Errors:  KeyError from eject and restore for an endpoint that is not listed; AssertionError when an attempt
          is finished that was never started.
-Rules:   - Return: by timer, into a probation of `probation_requests` attempts (in flight and passed
-           together); when that many succeeded (a stream does with its first packet) it returns and ramps up;
-           one failure ejects it again, with k one higher; an ignorable one gives its place back, and so does a
-           late one. `probation_requests: 0` returns it at once, and so does the share limit where it would not
-           let the endpoint leave again.
-         - Retry-After cools an endpoint until then, at most `max_ejection_time`, whatever the verdict says
-           beside it; k and the share limit have no part in it. A wish that would move the end by less than
-           a second changes nothing, or every refusal of a burst would be an event.
-         - An endpoint is used only if passive and active health both agree; neither shortens the other.
-           After failed probes it ramps up like after an ejection.
-         - `enforce: false` tells what it would do, once for the length of each ejection it would make, and
-           keeps k; when `enforce` changes, what was decided under the other setting is dropped.
-         - An operator's ejection is enforced and unlimited, and ends through probation like any other;
-           a restore puts the endpoint back as if it were new, failed probes forgotten too.
+Rules:   - An endpoint is used only if passive and active health both agree; neither shortens the other.
          - An adaptive limit (sidecar.health.limit) takes late first packets from passive health. It ejects nobody.
          - A policy change keeps everything else of an endpoint that stays; an ejection keeps its end.
+         - What takes an endpoint out of rotation and what brings it back: see sidecar.health.rotation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Final
 
 from sidecar.failure import Verdict
-from sidecar.health.endpoint import AVAILABLE, Absence, EndpointHealth, State, Traffic
+from sidecar.health import rotation
+from sidecar.health.endpoint import AVAILABLE, EndpointHealth, State, Traffic
 from sidecar.health.events import (
-    Ejected,
     EndpointAdded,
     EndpointRemoved,
     HealthEvent,
-    Probation,
     ProbeChanged,
-    Returned,
     ScopeCooled,
     ScopeReturned,
 )
@@ -51,7 +37,6 @@ from sidecar.terms import EndpointKey
 
 __all__ = ["EndpointHealth", "EndpointStatus", "Ledger"]
 
-LEAST_EXTENSION: Final = 1.0
 NOTHING: Final[Sequence[HealthEvent]] = ()
 NO_SCOPES: Final = Scopes()  # of a service that is gone
 REMOVED: Final = State.REMOVED
@@ -131,7 +116,7 @@ class Ledger:
         if endpoint.limit is not None:
             endpoint.limit.on_time(began, endpoint.in_flight)
         if endpoint.on_probation and endpoint.state is not State.REMOVED and endpoint.hear(began):
-            return self._told(self._group_of(endpoint), self._pass_probation(endpoint, now), now)
+            return self._told(self._group_of(endpoint), rotation.pass_probation(endpoint, now), now)
         return NOTHING
 
     def late(self, endpoint: EndpointHealth, began: float, now: float) -> None:
@@ -167,7 +152,8 @@ class Ledger:
             return events
         if (era is None or era == endpoint.era) and endpoint.ejection is None:
             if endpoint.on_probation:
-                events += self._judge_probation(endpoint, verdict, began, now)
+                group = self._group_of(endpoint)
+                events += rotation.judge_probation(endpoint, group, verdict, began, self._rng, now)
             elif verdict is not IGNORABLE:
                 failed = verdict is not SUCCESS
                 if (
@@ -176,10 +162,10 @@ class Ledger:
                     endpoint.pace.failed(now)
                 rule = endpoint.passive.observe(failed=failed, now=now)
                 if rule is not None and self._group_of(endpoint).has_room(endpoint):
-                    events.append(self._eject(endpoint, rule, now))
+                    events.append(rotation.eject(endpoint, rule, self._rng, now))
         if retry_after is not None and retry_after > 0:
             # A wish beside a failure came with a 503; a 429 that names a time is none.
-            events += self._cool(endpoint, retry_after, now, rate_limited=verdict is Verdict.IGNORABLE)
+            events += rotation.cool(endpoint, retry_after, now, rate_limited=verdict is Verdict.IGNORABLE)
         return self._told(self._group_of(endpoint), events, now) if events else events
 
     def blame(self, service: str, blame: Blame, now: float) -> list[HealthEvent]:
@@ -217,7 +203,7 @@ class Ledger:
         policy = group.service.active_health
         if policy is None or not endpoint.probe.observe(policy, passed=passed, reason=reason):
             return []
-        self._follow_probe(endpoint, now)
+        rotation.follow_probe(endpoint, now)
         return self._told(group, [ProbeChanged(key, passed, endpoint.probe.reason)], now)
 
     def needs_probe(self, key: EndpointKey, now: float) -> bool:
@@ -238,27 +224,15 @@ class Ledger:
     def eject(self, key: EndpointKey, duration: float | None, now: float) -> list[HealthEvent]:
         """An operator takes an endpoint out; None: until it is restored. Replaces a present ejection."""
         endpoint = self._by_key[key]
-        until = None if duration is None else now + duration
-        k = endpoint.passive.multiplier(now)
-        endpoint.eject(Absence("manual", until, enforced=True), now)
-        return self._told(
-            self._group_of(endpoint), [_ejected(endpoint, "manual", k, until, enforced=True, now=now)], now
-        )
+        return self._told(self._group_of(endpoint), [rotation.eject_by_hand(endpoint, duration, now)], now)
 
     def restore(self, key: EndpointKey, now: float) -> list[HealthEvent]:
         """An operator puts an endpoint back, as if it were new; keys, models and the service must not keep it out."""
         endpoint = self._by_key[key]
-        events = self._group_of(endpoint).drop_cooling()
-        if endpoint.probe.reset():
-            events.append(ProbeChanged(key, True, "manual"))
-        if endpoint.state in (State.EJECTED, State.COOLING) or endpoint.on_probation:
-            events.append(Returned(key, "manual"))
-        endpoint.cooled = None
-        endpoint.bring_back("manual", now, ramp=False)
-        endpoint.passive.forget(now)
         group = self._group_of(endpoint)
+        events = group.drop_cooling() + rotation.restore(endpoint, now)
         endpoint.limit, endpoint.pace = group.limit_for(None, self._rng), group.pace_for(None)
-        return self._told(self._group_of(endpoint), events, now)
+        return self._told(group, events, now)
 
     # What time brings.
 
@@ -279,8 +253,8 @@ class Ledger:
         events: list[HealthEvent] = []
         due = [(at, e) for e in self._by_key.values() if (at := e.deadline()) is not None and at <= now]
         for _, endpoint in sorted(due, key=lambda pair: pair[0]):
-            ended = self._end_what_is_over(endpoint, now)
-            events += self._told(self._group_of(endpoint), ended, now)
+            group = self._group_of(endpoint)
+            events += self._told(group, rotation.end_what_is_over(endpoint, group, now), now)
         for group in self._groups.values():
             if ended := group.end_cooling(now):
                 events += self._told(group, ended, now)
@@ -296,119 +270,19 @@ class Ledger:
         group = self._groups.get(service)
         return group is not None and group.available(now)
 
-    # Decisions.
-
-    def _judge_probation(
-        self, endpoint: EndpointHealth, verdict: Verdict, began: float | None, now: float
-    ) -> list[HealthEvent]:
-        is_news = endpoint.hear_end(began)
-        if verdict is Verdict.FAILURE:
-            endpoint.passive.observe(failed=True, now=now)
-            if not self._group_of(endpoint).has_room(endpoint):
-                return [self._return(endpoint, "ejection_ended", now)]
-            return [self._eject(endpoint, "probation_failed", now)]
-        return self._pass_probation(endpoint, now) if is_news and verdict is Verdict.SUCCESS else []
-
-    def _pass_probation(self, endpoint: EndpointHealth, now: float) -> list[HealthEvent]:
-        endpoint.passive.observe(failed=False, now=now)
-        endpoint.passed += 1
-        if endpoint.passed >= endpoint.passive.policy.probation_requests:
-            return [self._return(endpoint, "probation_passed", now)]
-        return []
-
-    def _eject(self, endpoint: EndpointHealth, reason: str, now: float) -> HealthEvent:
-        enforced = endpoint.passive.policy.enforce
-        k, until = endpoint.passive.eject(self._rng, now)
-        endpoint.eject(Absence(reason, until, enforced), now)
-        return _ejected(endpoint, reason, k, until, enforced=enforced, now=now)
-
-    def _cool(
-        self, endpoint: EndpointHealth, retry_after: float, now: float, *, rate_limited: bool
-    ) -> Iterable[HealthEvent]:
-        policy = endpoint.passive.policy
-        until = now + min(retry_after, policy.max_ejection_time)
-        present = endpoint.cooled
-        if present is not None and present.until is not None and until < present.until + LEAST_EXTENSION:
-            return []
-        endpoint.cooled = Absence("retry_after", until, policy.enforce, rate_limited)
-        endpoint.settle(now)
-        k = endpoint.passive.multiplier(now)
-        return [_ejected(endpoint, "retry_after", k, until, enforced=policy.enforce, now=now)]
-
-    def _return(self, endpoint: EndpointHealth, reason: str, now: float) -> HealthEvent:
-        endpoint.bring_back(reason, now, ramp=endpoint.passive.policy.enforce)
-        return Returned(endpoint.key, reason)
-
-    def _follow_probe(self, endpoint: EndpointHealth, now: float) -> None:
-        ejected = endpoint.ejection is not None and endpoint.ejection.enforced
-        if endpoint.probe.healthy and not ejected and not endpoint.on_probation:
-            endpoint.bring_back("probe_passed", now, ramp=endpoint.passive.policy.enforce)
-        elif not endpoint.probe.healthy:
-            endpoint.passive.hold(now)
-        endpoint.settle(now)
-
-    def _end_what_is_over(self, endpoint: EndpointHealth, now: float) -> list[HealthEvent]:
-        events: list[HealthEvent] = []
-        cooling, ejection, policy = endpoint.cooled, endpoint.ejection, endpoint.passive.policy
-        if cooling is not None and cooling.is_over(now):
-            endpoint.cooled = None
-            endpoint.settle(now)
-            events += [Returned(endpoint.key, "retry_after_ended")] if cooling.enforced else []
-        if endpoint.ramp_from is not None and endpoint.ramp_from + policy.ramp <= now:
-            endpoint.end_ramp(now)
-        if ejection is not None and ejection.is_over(now):
-            events += self._end_ejection(endpoint, ejection, now)
-        return events
-
-    def _end_ejection(self, endpoint: EndpointHealth, ejection: Absence, now: float) -> Iterable[HealthEvent]:
-        if not ejection.enforced:
-            endpoint.bring_back("", now, ramp=False)
-            return []
-        policy = endpoint.passive.policy
-        has_room = self._group_of(endpoint).has_room(endpoint)
-        if policy.probation_requests == 0 or not policy.enforce or not has_room:
-            return [self._return(endpoint, "ejection_ended", now)]  # a failed probation could not eject it
-        endpoint.put_on_probation(now)
-        return [Probation(endpoint.key, policy.probation_requests)]
-
-    # Policy changes.
+    # Book-keeping.
 
     def _adopt(self, group: Group, service: Service, now: float) -> list[HealthEvent]:
         elsewhere = group.resolves_elsewhere(service)
         was, group.service = group.service, service
         events: list[HealthEvent] = group.adopt_scopes(was)
         for endpoint in group.listed:
-            endpoint.passive.adopt(service.passive_health, now)
             endpoint.limit = group.limit_for(endpoint.limit, self._rng)
             endpoint.pace = group.pace_for(endpoint.pace)
-            if was.passive_health.enforce != service.passive_health.enforce:
-                events += self._drop_decisions(endpoint, now)
-            elif endpoint.on_probation and endpoint.passed >= service.passive_health.probation_requests:
-                events.append(self._return(endpoint, "probation_passed", now))
-            if service.active_health is None and endpoint.probe.reset():
-                self._follow_probe(endpoint, now)
-                events.append(ProbeChanged(endpoint.key, True, "active_health_off"))
+            events += rotation.adopt(endpoint, service, now)
         if elsewhere:  # the new credential must not go to the addresses of another host
             return events + self.set_endpoints(service.name, (), now)
         return self._told(group, events, now)
-
-    def _drop_decisions(self, endpoint: EndpointHealth, now: float) -> Iterable[HealthEvent]:
-        """`enforce` changed: what passive health decided before goes; what an operator decided stays."""
-        events: list[HealthEvent] = []
-        if endpoint.cooled is not None:
-            events += [Returned(endpoint.key, "retry_after_ended")] if endpoint.cooled.enforced else []
-            endpoint.cooled = None
-            endpoint.settle(now)
-        ejection = endpoint.ejection
-        if ejection is not None and ejection.reason == "manual":
-            return events
-        if endpoint.on_probation or (ejection is not None and ejection.enforced):
-            events.append(Returned(endpoint.key, "ejection_ended"))
-        if endpoint.on_probation or ejection is not None or endpoint.ramp_from is not None:
-            endpoint.bring_back("ejection_ended", now, ramp=False)
-        return events
-
-    # Book-keeping.
 
     def _group_of(self, endpoint: EndpointHealth) -> Group:
         return self._groups[endpoint.key.service]
@@ -422,11 +296,3 @@ class Ledger:
         """Closes a change: `events`, then what they mean for the service."""
         self._deadline_is_stale = True
         return events + group.change(now)
-
-
-def _ejected(
-    endpoint: EndpointHealth, reason: str, k: int, until: float | None, *, enforced: bool, now: float
-) -> Ejected:
-    window = endpoint.passive.window
-    window.roll(now)
-    return Ejected(endpoint.key, reason, window.failure_percentage, window.requests, k, until, enforced)
