@@ -3,7 +3,8 @@
 In:      a request's head, its model, whether it wants a stream; the policy that runs.
 Out:     its Lane: the route, and for each of the route's services a Leg, which writes the head of an attempt as far as
          it is known before the attempt: once for all alike heads, which are one object (see wire.head_cache).
-Limits:  LANES of a policy, and as many of a head; when an app invents more models or paths, all are forgotten.
+Limits:  LANES of a policy, and as many of a head; when an app invents more models or paths, all are forgotten. One
+         whose names are longer than LONGEST together is made anew each time: a model may be as long as a body.
 Why:     matching routes and writing heads anew cost as much as all the rest of a small request.
 """
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sidecar.wire.heads import RequestHead
 
 LANES: Final = 256
+LONGEST: Final = 1024  # characters
 
 
 class Leg:
@@ -38,6 +40,7 @@ class Leg:
     """
 
     __slots__ = (
+        "_is_long",
         "_last_credential",
         "_last_front",
         "_last_head",
@@ -58,6 +61,7 @@ class Leg:
         shape: Shape,
         *,
         stream: bool,
+        is_long: bool,
     ) -> None:
         self.service = service
         self.terms = route.terms(service, head.method, shape, stream=stream)
@@ -65,6 +69,7 @@ class Leg:
         self.model = model if other is None else other
         self.written_model = None if other is None else json.dumps(other).encode()
         self._target = upstream_target(route.route, service.service, head.path, head.query)
+        self._is_long = is_long
         self._last_head = -1  # its number
         self._last_key: Key | None = None
         self._last_credential: Field | None = None
@@ -88,17 +93,19 @@ class Leg:
         service = self.service
         fields = service.fields(head, credential)
         front = upstream_front(head.method, self._target, service.authority, fields)
-        remember(head.memo, (self, key), (credential, front), LANES)
+        if not self._is_long:
+            remember(head.memo, (self, key), (credential, front), LANES)
         return front
 
 
 class Lane:
     """`counts_empty`: an empty body is told to the service as one of 0 bytes. `candidates` None: they depend on the
-    request itself (consistent hash)."""
+    request itself (consistent hash). `is_long`: too much would be kept with it, of what an app writes as it likes."""
 
     __slots__ = (
         "candidates",
         "counts_empty",
+        "is_long",
         "legs",
         "model",
         "patience",
@@ -127,8 +134,11 @@ class Lane:
         self.shape_name = self.shape.value
         self.patience = patience
         self.counts_empty = wants_length(head.method, counted=head.is_counted)
+        names = len(head.method) + len(head.path) + len(head.query) + len(model or "")
+        self.is_long = names > LONGEST
         self.legs = tuple(
-            Leg(route, service, head, model, self.shape, stream=stream) for service in route.services
+            Leg(route, service, head, model, self.shape, stream=stream, is_long=self.is_long)
+            for service in route.services
         )
         self.candidates: Candidates[EndpointHealth] | None = None
         if not route.hashes:
@@ -146,7 +156,7 @@ def lane_of(runtime: Runtime, head: RequestHead, model: str | None, *, stream: b
     ):
         return lane
     lane = _remembered(runtime, head, model, stream=stream)
-    if lane is not None:
+    if lane is not None and not lane.is_long:
         runtime.last_head, runtime.last_lane = head.number, lane
     return lane
 
@@ -160,7 +170,8 @@ def _remembered(runtime: Runtime, head: RequestHead, model: str | None, *, strea
     if route is None:
         return None
     lane = _lane(runtime, route.name, head, model, stream=stream)
-    remember(head.memo, key, lane, LANES)
+    if not lane.is_long:
+        remember(head.memo, key, lane, LANES)
     return lane
 
 
@@ -171,5 +182,6 @@ def _lane(runtime: Runtime, route: str, head: RequestHead, model: str | None, *,
     lane = lanes.get(key)
     if lane is None:
         lane = Lane(runtime, runtime.routes[route], head, model, wait, stream=stream)
-        remember(lanes, key, lane, LANES)
+        if not lane.is_long:
+            remember(lanes, key, lane, LANES)
     return lane
