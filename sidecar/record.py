@@ -39,6 +39,7 @@ class AttemptRecord:
         "span",
         "started_at",
         "status",
+        "url",
     )
 
     def __init__(
@@ -52,6 +53,7 @@ class AttemptRecord:
         self.reason = reason  # why not the first choice: a failure code, `unhealthy`, …; None for the first
         self.fallback_from: str | None = None  # the service it stands in for; None: no fallback
         self.model: str | None = None  # as sent to the service
+        self.url = ""  # without a query
         self.reused = False  # went over a connection that had served before
         self.connected_at: float | None = None
         self.first_byte_at: float | None = None

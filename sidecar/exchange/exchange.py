@@ -310,7 +310,7 @@ class Exchange:
         span = self.shared.ids.span()
         tried = AttemptRecord(command.number, key.service, key.address, span, now, command.reason)
         tried.fallback_from = command.fallback_from
-        tried.model = leg.model
+        tried.model, tried.url = leg.model, leg.url
         secret = service.keys.next(now) if service.own_credential else None
         sent = None if secret is None else secret.field()
         record.attempts.append(tried)

@@ -37,6 +37,7 @@ class Leg:
 
     model          what the service is asked for
     written_model  the same in JSON where it takes the place of the app's, else None
+    url            where it goes, as the service is called; without its query, which may bear a key
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Leg:
         "model",
         "service",
         "terms",
+        "url",
         "written_model",
     )
 
@@ -68,7 +70,10 @@ class Leg:
         other = None if model is None else service.service.model_for(model)
         self.model = model if other is None else other
         self.written_model = None if other is None else json.dumps(other).encode()
-        self._target = upstream_target(route.route, service.service, head.path, head.query)
+        path = upstream_target(route.route, service.service, head.path)
+        self._target = path + head.query
+        url = service.service.url
+        self.url = f"{url.scheme}://{url.authority}{path if path.startswith('/') else ''}"
         self._is_long = is_long
         self._last_head = -1  # its number
         self._last_key: Key | None = None

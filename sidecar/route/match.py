@@ -58,14 +58,14 @@ class Router:
         return None
 
 
-def upstream_target(route: Route, service: Service, path: str, query: str) -> str:
-    """The request target for a service: its url's path in place of the route's prefix, the query as it came.
+def upstream_target(route: Route, service: Service, path: str) -> str:
+    """The request target for a service, without a query: its url's path in place of the route's prefix.
 
-    `query` begins with its question mark or is empty. The asterisk of OPTIONS stays what it is.
+    The asterisk of OPTIONS stays what it is.
     """
     if not path.startswith("/"):
-        return path + query
-    return (service.url.path + path[len(_prefix(route)) :] or "/") + query
+        return path
+    return service.url.path + path[len(_prefix(route)) :] or "/"
 
 
 def _prefix(route: Route) -> str:

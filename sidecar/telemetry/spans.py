@@ -41,7 +41,7 @@ _OPERATIONS = {
     "embeddings": "embeddings",
 }
 _MAX_TEXT = 256  # of a model, and
-_MAX_PATH = 1024  # of a path: the app may send any length, and alike spans are kept
+_MAX_URL = 1024  # of a path or URL: the app may send any length, and alike spans are kept
 _ALIKE = 256  # kinds of spans that are remembered
 
 Attributes = dict[str, str | bool | int | float]
@@ -87,7 +87,7 @@ def _server_span(span: Span, record: RequestRecord) -> None:
     span.CopyFrom(
         _request_like(
             _method(record),
-            record.path[:_MAX_PATH],
+            record.path[:_MAX_URL],
             record.route,
             record.service,
             record.status,
@@ -114,6 +114,7 @@ def _client_span(span: Span, record: RequestRecord, attempt: AttemptRecord, serv
         _attempt_like(
             _method(record),
             record.shape,
+            attempt.url[:_MAX_URL],
             _cut(attempt.model or record.model),
             record.stream,
             attempt.service,
@@ -174,6 +175,7 @@ def _request_like(
 def _attempt_like(
     method: str,
     shape: str,
+    url: str,
     model: str | None,
     stream: bool,
     service: str,
@@ -187,6 +189,7 @@ def _attempt_like(
     """What the CLIENT spans of such attempts share. `reason`: of the fallback to it."""
     attributes: Attributes = {
         "http.request.method": method,
+        "url.full": url,
         "sidecar.service": service,
         "sidecar.endpoint": endpoint,
         "sidecar.attempt": number,

@@ -110,6 +110,20 @@ def test_the_flag_of_the_app_decides_for_its_plain_successes_and_a_failure_is_ke
     assert clients == {(trace, span) for _, trace, span, _ in sent if trace in traces}
 
 
+def test_an_attempt_tells_its_url_but_no_query(
+    tmp_path: Path, collector: Collector, good: Llm, bad: Llm
+) -> None:
+    """Some services take their key as a parameter."""
+    config = written(good, bad, otlp_endpoint=collector.endpoint, sample_ratio=1)
+    with running(config, tmp_path) as process:
+        url = f"http://{process.listen[0]}/v1/chat/completions?key=sk-secret"
+        assert httpx.post(url, json={"model": "rescued", "messages": []}, timeout=20).status_code == 200
+    attempts = [s for s in collector.spans() if s.kind == Span.SPAN_KIND_CLIENT]
+    assert [attributes_of(span)["url.full"] for span in attempts] == [
+        f"{service.url}/chat/completions" for service in (bad, good)
+    ]
+
+
 def test_the_environment_says_where_traces_go_and_whose_they_are(
     tmp_path: Path, collector: Collector, good: Llm, bad: Llm
 ) -> None:

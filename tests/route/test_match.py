@@ -98,25 +98,25 @@ def test_header_conditions_want_exactly_their_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "url_path", "path", "query", "target"),
+    ("prefix", "url_path", "path", "target"),
     [
-        ("/v1", "/compatible-mode/v1", "/v1/chat/completions", "", "/compatible-mode/v1/chat/completions"),
-        ("/v1", "/v1", "/v1/models", "?limit=2", "/v1/models?limit=2"),
-        ("/v1", "", "/v1/chat/completions", "", "/chat/completions"),
-        ("/v1", "", "/v1", "?a", "/?a"),
-        ("/v1", "/api", "/v1", "", "/api"),
-        ("/v1/", "/api", "/v1/", "", "/api/"),
-        ("/", "", "/v1/models", "", "/v1/models"),
-        ("/", "/api", "/v1/models", "", "/api/v1/models"),
-        ("/", "/api", "/", "", "/api/"),
-        ("/v1", "/v1", "/v1/a%2Fb//c", "?x=%20", "/v1/a%2Fb//c?x=%20"),
-        ("/", "/api", "*", "", "*"),
+        ("/v1", "/compatible-mode/v1", "/v1/chat/completions", "/compatible-mode/v1/chat/completions"),
+        ("/v1", "/v1", "/v1/models", "/v1/models"),
+        ("/v1", "", "/v1/chat/completions", "/chat/completions"),
+        ("/v1", "", "/v1", "/"),
+        ("/v1", "/api", "/v1", "/api"),
+        ("/v1/", "/api", "/v1/", "/api/"),
+        ("/", "", "/v1/models", "/v1/models"),
+        ("/", "/api", "/v1/models", "/api/v1/models"),
+        ("/", "/api", "/", "/api/"),
+        ("/v1", "/v1", "/v1/a%2Fb//c", "/v1/a%2Fb//c"),
+        ("/", "/api", "*", "*"),
     ],
 )
 def test_the_services_path_replaces_the_routes_prefix(
-    prefix: str, url_path: str, path: str, query: str, target: str
+    prefix: str, url_path: str, path: str, target: str
 ) -> None:
     """The app writes one base URL, each service has its own; the rest goes through as it came."""
     own = service("own")
     own = replace(own, url=replace(own.url, path=url_path))
-    assert upstream_target(a_route("r", path_prefix=prefix), own, path, query) == target
+    assert upstream_target(a_route("r", path_prefix=prefix), own, path) == target

@@ -26,6 +26,7 @@ def attempt(
     """Times are seconds after the start of the request; first_packet after that of the attempt."""
     made = AttemptRecord(number, service, endpoint, b"%016x" % (0x1000 + number), STARTED + begin, reason)
     made.fallback_from = fallback_from
+    made.url = f"https://{service}.example/v1/chat/completions"
     made.failure = failure
     made.ended_at = STARTED + end
     if failure is None and first_packet is not None:

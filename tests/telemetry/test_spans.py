@@ -125,6 +125,7 @@ def test_the_client_span_speaks_the_gen_ai_conventions() -> None:
         "http.request.method": "POST",
         "http.request.resend_count": 1,
         "http.response.status_code": 200,
+        "url.full": "https://backup.example/v1/chat/completions",
         "server.address": "10.0.0.2",
         "server.port": 443,
         "gen_ai.operation.name": "chat",
@@ -150,7 +151,7 @@ def test_a_unix_endpoint_has_an_address_and_no_port() -> None:
     assert "server.port" not in attributes
 
 
-def test_a_path_that_is_no_inference_has_no_gen_aiattributes_of() -> None:
+def test_a_path_that_is_no_inference_has_no_gen_ai_attributes() -> None:
     """GET /v1/models generates nothing."""
     record = request()
     record.method, record.shape, record.model = "GET", "other", None
