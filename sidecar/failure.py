@@ -44,7 +44,8 @@ class Failure(NamedTuple):
     """One failure as it happened.
 
     `status` is the LLM's own status where it sent one; `retry_after` its wish in seconds;
-    `service_wide`: the service says that all of it is overloaded. `detail` is for records and logs, never for the app.
+    `service_wide`: the service says that all of it is overloaded; `silent`: its endpoint could not even be dialled in
+    the time that is allowed for it. `detail` is for records and logs, never for the app.
     """
 
     kind: FailureKind
@@ -52,6 +53,7 @@ class Failure(NamedTuple):
     retry_after: float | None = None
     detail: str = ""
     service_wide: bool = False
+    silent: bool = False
 
     @property
     def code(self) -> str:
@@ -159,6 +161,11 @@ def may_retry_same(failure: Failure) -> bool:
     if failure.kind is FailureKind.STATUS:
         return failure.status is not None and failure.status >= 500 and failure.retry_after is None
     return face(failure.kind).may_retry_same
+
+
+def is_late(failure: Failure) -> bool:
+    """Whether waiting for its endpoint has cost the request as much as it may: it is not asked again."""
+    return failure.silent or failure.kind is FailureKind.FIRST_PACKET_TIMEOUT
 
 
 class Verdict(Enum):

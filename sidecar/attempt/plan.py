@@ -63,7 +63,7 @@ from sidecar.attempt.standing import (
     key_is_refused,
 )
 from sidecar.choice import E, Skipped
-from sidecar.failure import Failure, FailureKind, may_retry_same
+from sidecar.failure import Failure, FailureKind, is_late, may_retry_same
 from sidecar.terms import HEDGE
 
 __all__ = ["Answer", "Drop", "Plan", "Queue", "State", "Try", "Wait"]
@@ -99,7 +99,7 @@ class Plan(Standing[E]):
         endpoint = self._present()
         self._failure = failure
         self._tried |= {endpoint.key}
-        if failure.kind is FailureKind.FIRST_PACKET_TIMEOUT:
+        if is_late(failure):
             self._late |= {endpoint.key}
         return self._wait_as_asked(failure, now) or self._again(failure, now) or self._go_on(now)
 
@@ -253,7 +253,7 @@ class Plan(Standing[E]):
             self._retries, self._pushback = first.retries, first.pushback
         self._failure, self._other = failure, None
         self._tried |= {gone.key}
-        if failure.kind is FailureKind.FIRST_PACKET_TIMEOUT:
+        if is_late(failure):
             self._late |= {gone.key}
         self._spending().return_hedge()
 

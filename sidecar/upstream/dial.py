@@ -71,18 +71,18 @@ async def _connect(
 
 def connect_failure(error: BaseException, timeout: float) -> Failure:
     """The cause of a failed dial in words; `detail` goes to records, not to the app."""
-    kind = FailureKind.CONNECT_FAILURE
+    kind, silent = FailureKind.CONNECT_FAILURE, False
     match error:
         case ssl.SSLCertVerificationError():
             kind, detail = FailureKind.TLS_ERROR, f"certificate refused: {error.verify_message}"
         case ssl.SSLError():
             kind, detail = FailureKind.TLS_ERROR, f"TLS: {error.reason or error}"
         case TimeoutError():
-            detail = f"no connection within {timeout:g} s"
+            detail, silent = f"no connection within {timeout:g} s", True
         case socket.gaierror():
             detail = f"name not resolved: {error.strerror}"
         case OSError():
             detail = error.strerror or str(error)
         case _:
             detail = str(error)
-    return Failure(kind, detail=detail)
+    return Failure(kind, detail=detail, silent=silent)

@@ -212,10 +212,14 @@ def committed(script: Script, now: float) -> Command:
     return None
 
 
-def failed(kind: str, number: int | None = None, *, retry_after: float | None = None) -> Event:
+def failed(
+    kind: str, number: int | None = None, *, retry_after: float | None = None, silent: bool = False
+) -> Event:
     """The attempt, or that of two, failed: `503` is a status, any other word a kind."""
     failure = (
-        Failure(FailureKind.STATUS, int(kind), retry_after) if kind.isdigit() else Failure(FailureKind(kind))
+        Failure(FailureKind.STATUS, int(kind), retry_after)
+        if kind.isdigit()
+        else Failure(FailureKind(kind), silent=silent)
     )
 
     def event(script: Script, now: float) -> Command:

@@ -47,6 +47,19 @@ def test_another_endpoint_of_the_service_takes_over_without_a_wait() -> None:
     )  # fmt: skip
 
 
+def test_an_endpoint_that_cannot_be_dialled_in_time_is_not_dialled_again() -> None:
+    """Unlike one that refuses at once it costs the request the whole of `timeouts.connect` each time."""
+    (
+        Script(own="ab", vendor="v").under(retries_per_service=9)
+        .at(0.0, changed("own/b", in_flight=1)).expect()
+        .at(0.0, begin).expect("try 1 own/a")
+        .at(5.0, failed("connect_failure", silent=True)).expect("try 2 own/b for connect_failure")
+        .at(10.0, failed("connect_failure", silent=True)).expect("try 3 vendor/v for connect_failure after own")
+        .at(15.0, failed("connect_failure", silent=True)).expect("answer connect_failure")
+        .over()
+    )  # fmt: skip
+
+
 def test_the_wait_grows_with_each_retry_up_to_its_cap() -> None:
     """Half-way between 10 ms and 50, 100, 200, 400, 500, 500 ms."""
     script = Script(own="a").under(max_attempts=9, retries_per_service=9).at(0.0, begin).expect("try 1 own/a")

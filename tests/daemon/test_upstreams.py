@@ -13,7 +13,7 @@ from sidecar.record import RequestRecord
 from sidecar.upstream import tls as tls_module
 from tests.upstream.authority import Authority, Pair, server_context
 
-from .llm import CHAT, SSE_HEAD, Llm, chat_chunk, framed, json_answer, stream, then_silence
+from .llm import CHAT, SSE_HEAD, Llm, chat_chunk, framed, json_answer, silence, stream, then_silence
 from .loop import run
 from .peers import SecureLlm, UnixLlm
 from .sidecar import App, ask, chat, config, service, sidecar
@@ -84,6 +84,22 @@ def test_without_a_fallback_the_app_is_told_of_the_tls_error(localhost: Pair) ->
         ):
             reply = await ask(daemon, chat(stream=False))
             assert (reply.status, reply.json["error"]["code"]) == (502, "tls_error")
+
+    run(test())
+
+
+def test_an_endpoint_that_does_not_complete_a_dial_in_time_is_dialled_once() -> None:
+    """It is silent, and refuses nothing: a second dial would be waited for as long."""
+
+    async def test() -> None:
+        async with Llm(silence) as mute, Llm(json_answer(CHAT)) as other:
+            written = config(
+                service("a", f"https://{mute.address}/v1", timeouts={"connect": "50ms"}), service("b", other)
+            )
+            async with sidecar(written) as daemon:
+                reply = await ask(daemon, chat(stream=False))
+                assert (reply.fields["x-sidecar-service"], reply.fields["x-sidecar-attempts"]) == ("b", "2")
+            assert mute.connections == 1
 
     run(test())
 

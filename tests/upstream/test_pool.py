@@ -231,7 +231,9 @@ def test_an_endpoint_that_never_answers_the_dial_is_given_up_in_time() -> None:
             waiting = [await dialled(pool, 0.05) for _ in range(4)]
             failure = waiting[-1]
             assert isinstance(failure, Failure)
-            assert failure == Failure(FailureKind.CONNECT_FAILURE, detail="no connection within 0.05 s")
+            assert failure == Failure(
+                FailureKind.CONNECT_FAILURE, detail="no connection within 0.05 s", silent=True
+            )
             for connection in waiting:
                 if isinstance(connection, UpstreamConnection):
                     connection.abort()
@@ -338,7 +340,9 @@ def test_a_handshake_that_stalls_ends_with_the_connect_timeout() -> None:
     async def test() -> None:
         async with peer() as server:
             failure = await failed(pool_of(server.address, Tls(), "localhost"), 0.1)
-            assert failure == Failure(FailureKind.CONNECT_FAILURE, detail="no connection within 0.1 s")
+            assert failure == Failure(
+                FailureKind.CONNECT_FAILURE, detail="no connection within 0.1 s", silent=True
+            )
             await server.until(0, ended=True)
 
     run(test())
