@@ -17,6 +17,8 @@ from sidecar.cli.stop import Stop
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _open_standard_streams()
     try:
         code = _run(arguments)
         sys.stdout.flush()  # a reader that went away shows here, not at exit
@@ -36,6 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"sidecar: {type(error).__name__}: {error} (SIDECAR_DEBUG=1 shows where)", file=sys.stderr)
         return 1
+
+
+def _open_standard_streams() -> None:
+    """Whoever started us has closed some: the next socket would get the number of one, with what is printed there, and
+    print(file=None) takes standard output."""
+    while (free := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(free)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _run(arguments: list[str]) -> int:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from .process import Process, refused, running
 from .sidecar import free_port
@@ -204,6 +209,37 @@ def test_a_socket_that_cannot_be_made_is_told_with_its_path(tmp_path: Path) -> N
     assert code == 1
     assert f"unix:{tmp_path}/file/llm.sock: " in said
     assert "Traceback" not in said
+
+
+def until_it_accepts(path: Path) -> None:
+    """A daemon whose ready line cannot be read."""
+    deadline = time.monotonic() + 20
+    while True:
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                return probe.connect(str(path))
+            except (FileNotFoundError, ConnectionRefusedError):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-", "<&- >&- 2>&-"])
+def test_it_runs_with_standard_streams_closed_and_keeps_apart_what_goes_where(
+    closed: str, tmp_path: Path
+) -> None:
+    """Their numbers would go to the next sockets, and what was printed there to an LLM; libuv aborts at the end."""
+    path, out = tmp_path / "sidecar.yaml", tmp_path / "out"
+    path.write_text(yaml.safe_dump(written(tmp_path, "http://127.0.0.1:1/v1")))
+    command = [sys.executable, "-m", "sidecar", "run", "--config", str(path)]
+    with out.open("w") as file:
+        process = subprocess.Popen(["sh", "-c", f'exec "$@" {closed}', "sh", *command], stdout=file)
+    until_it_accepts(tmp_path / "llm.sock")
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(tmp_path / "llm.sock"))) as app:
+        assert app.get("http://localhost/v1/models").status_code == 502
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert bool(lines) == (">&- 2" not in closed)
 
 
 def test_a_stale_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None:
