@@ -53,7 +53,12 @@ def literal_socket(address: TcpAddress) -> socket.socket | None:
     """A bound socket where the host is an IP address; None for a name, which is the loop's to resolve."""
     if not is_ip(address.host):
         return None
-    return socket.create_server(address, family=socket.AF_INET6 if ":" in address.host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server(address, family=family)
+    except OSError as error:
+        # Without what Python adds, which shows our own type.
+        raise OSError(error.errno, os.strerror(error.errno or 0)) from error
 
 
 def seal(path: str) -> None:

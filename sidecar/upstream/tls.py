@@ -42,7 +42,8 @@ def client_context(tls: Tls) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     if tls.client_cert_file:
         try:
-            context.load_cert_chain(tls.client_cert_file, tls.client_key_file or None)
+            # With a password, be it none: of a key that is locked OpenSSL would ask for it on the terminal.
+            context.load_cert_chain(tls.client_cert_file, tls.client_key_file or None, password="")
         except (OSError, ssl.SSLError) as error:
             wanted = "a certificate and its key in PEM"
             raise TlsFileError("client_cert_file", _why(tls.client_cert_file, error, wanted)) from error

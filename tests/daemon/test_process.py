@@ -199,6 +199,30 @@ def test_an_address_in_use_is_told_and_nothing_is_left_behind(tmp_path: Path) ->
     assert not (tmp_path / "llm.sock").exists()
 
 
+def test_an_address_that_is_not_this_machines_is_told(tmp_path: Path) -> None:
+    code, said = refused(
+        tmp_path,
+        "listen: ['192.0.2.1:8800']\nallow_remote: true\nadmin: {enabled: false}\nops: {enabled: false}\n"
+        "policy:\n  services: [{name: a, url: 'http://127.0.0.1:1/v1'}]\n  routes: [{services: [a]}]\n",
+    )
+    assert code == 1
+    assert "cannot listen: 192.0.2.1:8800: Cannot assign requested address" in said
+
+
+def test_a_sighup_that_comes_before_it_listens_does_not_end_it(tmp_path: Path) -> None:
+    """Whoever changes the file does not know how far a start has come."""
+    pipe = tmp_path / "sidecar.yaml"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "sidecar", "run", "--config", str(pipe)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        with pipe.open("w") as written:  # once it is opened to be read
+            process.send_signal(signal.SIGHUP)
+            written.write("listne: []\n")
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert "listne" in said
+
+
 def test_a_socket_that_cannot_be_made_is_told_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     code, said = refused(
