@@ -103,7 +103,7 @@ class Terms:
         self.shape = shape
         self.stream = stream
         self.first_packet_is = first_packet_is
-        self.kind = first_packet_is or ("event" if shape is Shape.OTHER else "content")  # for a stream
+        self.kind = first_packet_is or ("content" if shape.is_known else "event")  # for a stream
         self.complete = complete
         self.own_credential = own_credential
         self.fallback_on = fallback_on
@@ -323,16 +323,17 @@ class Gate:
         if self._terms.complete:
             if not whole:
                 return self._too_large() if self._size > self._terms.max_held else None
-            if reader.progress and not (reader.finished or self._terms.shape is Shape.OTHER):
+            if reader.progress and not (reader.finished or not self._terms.shape.is_known):
                 return Failure(FailureKind.TRUNCATED_STREAM, detail="the stream ended without a finish")
         if reader.progress:
-            if whole and not (reader.finished or self._terms.shape is Shape.OTHER):
+            if whole and not (reader.finished or not self._terms.shape.is_known):
                 return Failure(FailureKind.TRUNCATED_STREAM, detail="the stream ended without a finish")
             return OPEN
         if whole:
             return Failure(FailureKind.EMPTY_STREAM, detail="the stream ended before its first packet")
-        if self._size > self._terms.max_held:
-            return Failure(FailureKind.BAD_RESPONSE, detail=f"no first packet in {self._size} bytes")
+        silent = self._size - reader.pending  # the event that comes has a limit of its own
+        if silent > self._terms.max_held:
+            return Failure(FailureKind.BAD_RESPONSE, detail=f"no first packet in {silent} bytes")
         return None
 
     def _too_large(self) -> Failure:
@@ -363,7 +364,7 @@ class Gate:
         if find(begin, '"error"') < 0:
             return None
         assert self.head is not None
-        if self._terms.shape is Shape.OTHER or self.head.status != 200:
+        if not self._terms.shape.is_known or self.head.status != 200:
             return None
         try:
             answer = json.loads(body)

@@ -194,7 +194,7 @@ class StreamRelay:
         return self._finish() if walker.done else None
 
     def _finish(self) -> End | Failure:
-        if not self._reader.finished and self._shape is not Shape.OTHER:
+        if not self._reader.finished and self._shape.is_known:
             return Failure(FailureKind.TRUNCATED_STREAM, detail="the stream ended without a finish")
         rest, self._kept = self._kept, b""
         if self._chunked:
@@ -227,7 +227,7 @@ class StreamRelay:
 
     def _up_to_error(self, events: bytes) -> bytes:
         """The endpoint's own error ends the stream: the [DONE] that vLLM sends after it would be a clean end."""
-        reader, begin = StreamReader(self._shape), 0
+        reader, begin = StreamReader(self._shape, max_event=len(events)), 0
         for end in event_ends(events):
             reader.feed(events[begin:end])
             if reader.error is not None:

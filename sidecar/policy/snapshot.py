@@ -138,7 +138,7 @@ class AnswerLimits(Frozen):
     """Of the service's side."""
 
     max_header: int = 64 * 1024
-    max_event: int = 1024 * 1024
+    max_event: int = 16 * 1024 * 1024
     max_held: int = 1024 * 1024
     max_held_complete: int = 8 * 1024 * 1024
 

@@ -24,12 +24,19 @@ class Shape(StrEnum):
     RESPONSES = "responses"
     MESSAGES = "messages"
     EMBEDDINGS = "embeddings"
+    BESIDE_MESSAGES = "beside_messages"  # Anthropic's too: tokens are counted there, batches made
     OTHER = "other"
+
+    @property
+    def is_known(self) -> bool:
+        """What its answers look like, and how its streams end."""
+        return self is not _OTHER and self is not _BESIDE_MESSAGES
 
 
 # Looked up by name at each use, each of them would cost as much as comparing it.
 _RESPONSES: Final = Shape.RESPONSES
 _MESSAGES: Final = Shape.MESSAGES
+_BESIDE_MESSAGES: Final = Shape.BESIDE_MESSAGES
 _OTHER: Final = Shape.OTHER
 
 _BY_END: Final = [  # a tuple would be made anew for each look at it
@@ -61,18 +68,23 @@ _ANTHROPIC_TYPES: Final = {
 
 
 def shape_of(path: str) -> Shape:
-    """By how the path ends. The messages of an OpenAI thread are not Anthropic's Messages API."""
+    """By how the path ends."""
     for end, shape in _BY_END:
         if path.endswith(end):
-            return _OTHER if shape is _MESSAGES and "/threads/" in path else shape
-    return _OTHER
+            return _OTHER if shape is _MESSAGES and _has_messages_of_openai(path) else shape
+    return _BESIDE_MESSAGES if "/messages/" in path and not _has_messages_of_openai(path) else _OTHER
+
+
+def _has_messages_of_openai(path: str) -> bool:
+    """Of a thread, or of a chat that was stored."""
+    return "/threads/" in path or "/completions/" in path
 
 
 def error_body(shape: Shape, code: str, message: str, request_id: str) -> bytes:
     """The JSON body of the sidecar's own error. Put together by hand: under overload it is made for most requests, and
     json.dumps costs as much as a third of a whole one."""
     word, words, signed = _quote_words(code), _quote_words(message), _quote(request_id)
-    if shape is _MESSAGES:
+    if shape is _MESSAGES or shape is _BESIDE_MESSAGES:
         kind = _ANTHROPIC_TYPES.get(code, "api_error")
         text = (
             f'{{"type":"error","error":{{"type":"{kind}","message":{words},"code":{word},'
@@ -106,7 +118,7 @@ def error_event(
         event = {"type": "response.failed", "sequence_number": sequence_number, "response": failed}
         data = json.dumps(event, separators=(",", ":")).encode()
         return b"event: response.failed\ndata: " + data + b"\n\n"
-    name = b"event: error\n" if shape is _MESSAGES else b""
+    name = b"event: error\n" if shape is _MESSAGES or shape is _BESIDE_MESSAGES else b""
     return name + b"data: " + error_body(shape, code, message, request_id) + b"\n\n"
 
 

@@ -3,7 +3,7 @@
 In:      the payload of a response body, split anywhere.
 Out:     `progress`, which opens the gate; content, finish, error, usage for records and health.
 Rule:    comments, pings, empty events, blank lines and a bare [DONE] are never progress; role-only, lifecycle
-         and usage events are for `event` only. A finish reason without content is: the answer is whole.
+         and usage events are for `event` and `body` only. A finish reason without content is: the answer is whole.
 Limits:  an event over max_event sets `overflow`, and nothing is read from there on.
 Source:  contract §4, "Data path".
 
@@ -14,18 +14,14 @@ before in nothing but its text is not even looked through (wire.text_event).
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from sidecar.wire.dialect import Shape
 from sidecar.wire.meaning import Meaning, StreamError, read_event
-from sidecar.wire.sse import EventReader
+from sidecar.wire.sse import MAX_EVENT, EventReader
 from sidecar.wire.text_event import TextEvent, text_event
 
 __all__ = ["StreamError", "StreamReader"]
-
-_IDLE_LINES: Final = re.compile(rb"(?:[\r\n]|:[^\r\n]*[\r\n])*")
-_LINE_END: Final = re.compile(rb"[\r\n]")
 
 _ENDING: Final = ("error", "[DONE]")
 _MARKS: Final[dict[Shape, tuple[str, ...]]] = {
@@ -50,9 +46,8 @@ class StreamReader:
     """
 
     __slots__ = (
+        "_any_event",
         "_expecting",
-        "_first_packet_is",
-        "_in_comment",
         "_likely",
         "_marks",
         "_max_event",
@@ -68,13 +63,12 @@ class StreamReader:
         "usage",
     )
 
-    def __init__(self, shape: Shape, first_packet_is: str = "content", max_event: int = 1024 * 1024) -> None:
+    def __init__(self, shape: Shape, first_packet_is: str = "content", max_event: int = MAX_EVENT) -> None:
         self._shape = shape
-        self._first_packet_is = first_packet_is  # content, event, body, headers
+        self._any_event = first_packet_is in ("event", "body")  # and not only content
         self._marks = _MARKS.get(shape, _OTHER_MARKS)
         self._max_event = max_event
         self._reader = EventReader(max_event)
-        self._in_comment = False
         self._likely: TextEvent | None = None
         self._expecting = _EXPECT
         self.progress = first_packet_is == "headers"
@@ -107,8 +101,6 @@ class StreamReader:
                 self.events += payload.count(b"\n\n")
                 self._expect_alike(payload)
                 return True
-        if not self.progress and self._first_packet_is == "body":
-            self._look_for_body(payload)
         events = self._reader.feed(payload)
         self.events += len(events)
         if settled and not self._marked(payload):
@@ -147,20 +139,5 @@ class StreamReader:
                 self.usage[0] if prompt is None else prompt,
                 self.usage[1] if completion is None else completion,
             )
-        wanted = meaning.counts if self._first_packet_is == "event" else meaning.content or meaning.finished
-        if wanted and self._first_packet_is in ("content", "event"):
+        if meaning.content or meaning.finished or (self._any_event and meaning.counts):
             self.progress = True
-
-    def _look_for_body(self, payload: bytes) -> None:
-        """Any byte of a body is progress, but for blank lines and lines that begin with a colon."""
-        begin = 0
-        if self._in_comment:
-            end = _LINE_END.search(payload)
-            if end is None:
-                return
-            begin = end.end()
-            self._in_comment = False
-        idle = _IDLE_LINES.match(payload, begin)
-        rest = payload[idle.end() :] if idle else b""
-        self._in_comment = rest.startswith(b":")
-        self.progress = bool(rest) and not self._in_comment

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 # Two line ends, each LF, CRLF or CR; written so that the search skips to the first CR or LF at C speed.
 _BLANK_LINE: Final = re.compile(rb"\n(?:\r\n?|\n)|\r(?:\n(?:\r\n?|\n)|\r\n?)")
+MAX_EVENT: Final = 16 * 1024 * 1024  # an image that is streamed comes as one event of some MiB
 _BOM: Final = b"\xef\xbb\xbf"
 _LF: Final = 10  # bytes are found among bytes by their number without a detour
 _CR: Final = 13
@@ -35,7 +36,7 @@ class EventReader:
 
     __slots__ = ("_begun", "_held", "_max_event", "_searched", "overflow", "pending")
 
-    def __init__(self, max_event: int = 1024 * 1024) -> None:
+    def __init__(self, max_event: int = MAX_EVENT) -> None:
         self._max_event = max_event
         self._held = bytearray()  # the event that has not all come
         self._searched = 0  # how much of it is known to hold no blank line

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from .llm import CHAT, DONE, LAST, SSE_HEAD, Answer, Llm, chat_chunk, framed, json_answer, raw, stream
 from .loop import run
-from .sidecar import ask, chat, config, service, sidecar
+from .sidecar import ask, chat, config, post, service, sidecar
 
 BIG = 3000
 COMMENT = framed(b": " + b"x" * BIG + b"\n\n")
@@ -34,6 +35,25 @@ def test_what_is_over_a_limit_of_the_service_is_a_bad_response(
             async with sidecar(written) as daemon:
                 reply = await ask(daemon, chat(stream=True))
                 assert reply.fields["x-sidecar-service"] == ("b" if over else "a")
+
+    run(test())
+
+
+@pytest.mark.parametrize("path", ["/v1/images/generations", "/v1/responses"])
+def test_an_image_that_is_streamed_arrives(path: str) -> None:
+    """One event of some MiB, and on a path of its own the first one that counts: no limit may take it for a fault."""
+    image = {"type": "response.image_generation_call.partial_image", "partial_image_b64": "iVBO" * 700_000}
+    events = [image, {"type": "response.completed", "response": {}}]
+    if path == "/v1/responses":
+        events.insert(0, {"type": "response.output_item.added", "item": {"type": "image_generation_call"}})
+    sent = [b"data: %b\n\n" % json.dumps(event).encode() for event in events]
+
+    async def test() -> None:
+        answer = raw(SSE_HEAD, *map(framed, sent), LAST)
+        async with Llm(answer) as llm, sidecar(config(service("a", llm))) as daemon:
+            reply = await ask(daemon, post(path, b'{"model": "m", "stream": true}'))
+            assert (reply.status, reply.ended) == (200, True)
+            assert reply.body == b"".join(sent)
 
     run(test())
 

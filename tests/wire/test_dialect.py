@@ -23,7 +23,10 @@ from sidecar.wire.sse import EventReader
         ("/v1/responses", Shape.RESPONSES),
         ("/v1/messages", Shape.MESSAGES),
         ("/v1/threads/t_1/messages", Shape.OTHER),
-        ("/v1/messages/count_tokens", Shape.OTHER),
+        ("/v1/chat/completions/c_1/messages", Shape.OTHER),
+        ("/v1/messages/count_tokens", Shape.BESIDE_MESSAGES),
+        ("/v1/messages/batches/b_1", Shape.BESIDE_MESSAGES),
+        ("/v1/threads/t_1/messages/m_1", Shape.OTHER),
         ("/v1/embeddings", Shape.EMBEDDINGS),
         ("/v1/models", Shape.OTHER),
         ("/", Shape.OTHER),
@@ -34,7 +37,7 @@ def test_the_shape_is_how_the_path_ends(path: str, shape: Shape) -> None:
     assert shape_of(path) is shape
 
 
-@pytest.mark.parametrize("shape", [shape for shape in Shape if shape is not Shape.MESSAGES])
+@pytest.mark.parametrize("shape", [shape for shape in Shape if "messages" not in shape])
 def test_the_error_body_is_that_of_the_contract(shape: Shape) -> None:
     """Contract §4, with the request id in the words."""
     assert json.loads(error_body(shape, "overloaded", 'No "room".', "r1")) == {
@@ -47,6 +50,7 @@ def test_the_error_body_is_that_of_the_contract(shape: Shape) -> None:
     }
 
 
+@pytest.mark.parametrize("shape", [Shape.MESSAGES, Shape.BESIDE_MESSAGES])
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
@@ -59,9 +63,9 @@ def test_the_error_body_is_that_of_the_contract(shape: Shape) -> None:
         ("reset", "api_error"),
     ],
 )
-def test_a_messages_error_is_anthropics_with_our_code(code: str, kind: str) -> None:
+def test_a_messages_error_is_anthropics_with_our_code(code: str, kind: str, shape: Shape) -> None:
     """Its SDK shows the type and, of the details, the code; people and logs read the code itself."""
-    body = error_body(Shape.MESSAGES, code, "Words.", "r1")
+    body = error_body(shape, code, "Words.", "r1")
     assert json.loads(body) == {
         "type": "error",
         "error": {"type": kind, "message": "Words.", "code": code, "details": {"error_code": code}},
@@ -81,7 +85,7 @@ def test_an_error_body_is_compact_json_of_whatever_it_tells(
     assert body == json.dumps(told, separators=(",", ":")).encode()
     error = told["error"]
     assert error["code"] == code
-    if shape is Shape.MESSAGES:
+    if "messages" in shape:
         assert (error["message"], told["request_id"], error["details"]) == (
             message,
             id or None,
@@ -98,9 +102,10 @@ def test_a_broken_chat_stream_ends_with_an_error_payload() -> None:
     assert json.loads(event.data or b"")["error"]["code"] == "truncated_stream"
 
 
-def test_a_broken_messages_stream_ends_with_an_error_event() -> None:
+@pytest.mark.parametrize("shape", [Shape.MESSAGES, Shape.BESIDE_MESSAGES])
+def test_a_broken_messages_stream_ends_with_an_error_event(shape: Shape) -> None:
     """Anthropic's SDKs go by the event's name."""
-    [event] = EventReader().feed(error_event(Shape.MESSAGES, "reset", "Broken.", "r1"))
+    [event] = EventReader().feed(error_event(shape, "reset", "Broken.", "r1"))
     assert event.name == b"error"
     assert json.loads(event.data or b"")["error"]["type"] == "api_error"
 
