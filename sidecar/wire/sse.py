@@ -3,7 +3,7 @@
 In:      the payload of a `text/event-stream` body.
 Out:     Events in order; `pending` says how many bytes of an unfinished one have come.
 Limits:  an event over max_event sets `overflow` and ends the reading: nothing is held any longer. `pending` then says
-         how many bytes have come since that event began.
+         how many bytes of it had come.
 Errors:  none: what is no field of an event is ignored, as the standard asks.
 Source:  WHATWG HTML, 9.2.6. `id` and `retry` are ignored. Beyond it: an event with a name but no data is
          told (data None), and a field `error`, by which older llama.cpp servers report failures, is read as

@@ -35,8 +35,8 @@ class Setting(NamedTuple):
     method: str
 
 
-SETTINGS = [
-    *(Setting(shape, None, False, 1, "POST") for shape in Shape),
+SETTINGS = [  # by their places in kept inputs: new ones come last
+    *(Setting(shape, None, False, 1, "POST") for shape in Shape if shape is not Shape.BESIDE_MESSAGES),
     *(Setting(Shape.CHAT, word, False, 1, "POST") for word in ("event", "body", "headers")),
     *(Setting(shape, None, True, 1, "POST") for shape in (Shape.CHAT, Shape.MESSAGES, Shape.OTHER)),
     Setting(Shape.CHAT, None, False, 0, "POST"),
@@ -44,6 +44,7 @@ SETTINGS = [
     Setting(Shape.OTHER, None, False, 1, "HEAD"),
     Setting(Shape.OTHER, "headers", False, 1, "GET"),
     Setting(Shape.RESPONSES, "event", True, 0, "POST"),
+    Setting(Shape.BESIDE_MESSAGES, None, False, 1, "POST"),
 ]
 
 
@@ -209,7 +210,7 @@ def _is_honest(seen: Seen, shape: Shape, plain: Plain | None, *, reset: bool) ->
     if seen.whole:
         assert got == plain.payload
         assert plain.done or (plain.may_close and not reset) or (seen.stream and plain.finished)
-        assert plain.finished or not seen.stream or shape is Shape.OTHER
+        assert plain.finished or not seen.stream or shape in (Shape.OTHER, Shape.BESIDE_MESSAGES)
     elif not plain.payload.startswith(got):
         assert seen.stream
         assert plain.payload.startswith(got.removesuffix(_LAST_WORDS))
