@@ -51,9 +51,8 @@ def serve(config: str | None) -> int:
     """Runs the daemon with this config file, or else the usual one."""
     import signal
 
-    signal.signal(
-        signal.SIGHUP, signal.SIG_IGN
-    )  # of a file that changes before the daemon listens its watch will tell
+    # Of a file that changes before the daemon listens, its watch will tell.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     path = config or os.environ.get("SIDECAR_CONFIG") or DEFAULT_CONFIG
     text = _read(path)
     from sidecar.cli.later import UNUSED, load_later
